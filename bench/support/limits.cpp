@@ -1,0 +1,102 @@
+#include "bench/support/limits.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "clip/core/tensor.hpp"
+#include "kernels/cpu/simd.hpp"
+
+namespace clip::bench {
+namespace {
+
+double seconds(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Copies the first half of `buffer` to the second, on all threads: memcpy of each thread's share.
+void copy(Tensor& buffer) {
+  const auto half = static_cast<std::int64_t>(buffer.bytes() / 2);
+  auto* bytes = static_cast<char*>(buffer.mutable_raw());
+  kernels::cpu::parallel_for(
+      half, 1 << 16,
+      [=](std::int64_t begin, std::int64_t end) {
+        std::memcpy(bytes + half + begin, bytes + begin, static_cast<std::size_t>(end - begin));
+      },
+      64);
+}
+
+}  // namespace
+
+double copy_bandwidth() {
+  static const double rate = [] {
+    Tensor buffer = full({std::int64_t{256} << 20}, 1, dtype::u8);
+    std::vector<double> times;
+    for (int i = 0; i < 9; ++i) times.push_back(seconds([&] { copy(buffer); }));
+    return static_cast<double>(buffer.bytes()) / median(times);
+  }();
+  return rate;
+}
+
+double f32_flops() {
+  static const double rate = [] {
+    constexpr std::int64_t rounds = 4'000'000, chains = 12;
+    using kernels::cpu::f32x16;
+    std::vector<float> sink(static_cast<std::size_t>(num_threads()));
+    const auto work = [&] {
+      kernels::cpu::parallel_for(num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t t = begin; t < end; ++t) {
+          f32x16 a[chains];
+          for (std::int64_t c = 0; c < chains; ++c) a[c] = kernels::cpu::splat(static_cast<float>(c));
+          for (std::int64_t i = 0; i < rounds; ++i)
+            for (std::int64_t c = 0; c < chains; ++c) a[c] = a[c] * 0.999f + 0.5f;
+          for (std::int64_t c = 1; c < chains; ++c) a[0] += a[c];
+          sink[static_cast<std::size_t>(t)] = kernels::cpu::sum(a[0]);
+        }
+      });
+    };
+    std::vector<double> times;
+    for (int i = 0; i < 5; ++i) times.push_back(seconds(work));
+    benchmark::DoNotOptimize(sink.data());
+    return 2.0 * 16 * chains * rounds * num_threads() / median(times);
+  }();
+  return rate;
+}
+
+void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work) {
+  Tensor buffer = full({bytes}, 1, dtype::u8);
+  std::vector<double> ours, copies;
+  work();
+  for (auto _ : state) {
+    ours.push_back(seconds(work));
+    state.PauseTiming();
+    copies.push_back(seconds([&] { copy(buffer); }));
+    state.ResumeTiming();
+  }
+  state.counters["bytes_per_second"] = static_cast<double>(bytes) / median(ours);
+  state.counters["of_copy"] = median(copies) / median(ours);
+}
+
+void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer) {
+  std::vector<double> ours, theirs;
+  work();
+  peer();
+  for (auto _ : state) {
+    ours.push_back(seconds(work));
+    state.PauseTiming();
+    theirs.push_back(seconds(peer));
+    state.ResumeTiming();
+  }
+  state.counters["of_peer"] = median(theirs) / median(ours);
+}
+
+}  // namespace clip::bench

@@ -1,0 +1,23 @@
+#pragma once
+// The machine's limits, measured beside the kernels: a figure means little without the bound it is held against.
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace clip::bench {
+
+/// Bytes read and written a second by copying arrays far larger than the caches, on all threads.
+double copy_bandwidth();
+
+/// f32 multiply-add operations a second, two for each, on all threads.
+double f32_flops();
+
+/// Times `work`, which moves `bytes`, alternating with copies of as many bytes, and reports `bytes_per_second` and
+/// `of_copy`: the ratio of the median rates.
+void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work);
+
+/// Times `work` alternating with `peer`, and reports `of_peer`: the peer's median time over the work's; 1 is as fast.
+void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer);
+
+}  // namespace clip::bench

@@ -1,0 +1,57 @@
+#pragma once
+#include <cstddef>
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+namespace clip {
+
+class CudaContext;  // stream and allocator of one GPU, see src/core/cuda_context.hpp
+
+/// Where a tensor lives. A value: the CPU, or a handle to a CUDA context that owns a stream and its memory pool.
+/// Tensors keep their context alive. Two calls of `Device::cuda(0)` give two contexts, each with its own stream;
+/// make one and pass it around.
+class Device {
+ public:
+  /// The CPU.
+  Device() = default;
+  static Device cpu() { return {}; }
+  /// GPU `index`. Throws when the library was built without CUDA or there is no such GPU.
+  static Device cuda(int index = 0);
+  /// The first usable GPU, else the CPU.
+  static Device best();
+  /// How many GPUs can be used; 0 when built without CUDA.
+  static int cuda_count();
+
+  bool is_cpu() const { return cuda_ == nullptr; }
+  bool is_cuda() const { return cuda_ != nullptr; }
+  /// `cpu` or `cuda:0`.
+  std::string name() const;
+  /// Waits for all work given to the device.
+  void synchronize() const;
+  /// The CUDA stream as a `cudaStream_t`; null on the CPU.
+  void* stream() const;
+
+  /// 64-byte aligned memory. Throws `Error` with the number of bytes when there is not enough.
+  void* allocate(std::size_t bytes) const;
+  void release(void* memory, std::size_t bytes) const noexcept;
+
+  friend bool operator==(const Device& a, const Device& b) { return a.cuda_ == b.cuda_; }
+  friend void copy_bytes(void* to, const Device& to_device, const void* from, const Device& from_device,
+                         std::size_t bytes);
+
+ private:
+  std::shared_ptr<CudaContext> cuda_;
+};
+
+/// Copies between any two devices. A copy from or to a GPU has finished when it returns.
+void copy_bytes(void* to, const Device& to_device, const void* from, const Device& from_device, std::size_t bytes);
+
+std::ostream& operator<<(std::ostream& out, const Device& device);
+
+/// Threads the CPU kernels use (OpenMP's setting of the calling thread). At first: one for each core.
+int num_threads();
+/// Throws unless `count` >= 1.
+void set_num_threads(int count);
+
+}  // namespace clip

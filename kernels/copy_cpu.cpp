@@ -1,0 +1,120 @@
+// A permutation is merged into as few dimensions as it allows. If the last dimension stays last, runs of it are copied;
+// otherwise the two dimensions that are innermost in x and in y are walked in tiles, so that both sides use whole cache
+// lines.
+#include "kernels/copy.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/parallel.hpp"
+
+namespace clip::kernels::cpu {
+
+void copy_rows(void* y, std::int64_t y_stride, const void* x, std::int64_t x_stride, std::int64_t bytes,
+               std::int64_t rows) {
+  if (bytes == 0) return;
+  parallel_rows(rows, bytes / 4 + 1, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      std::memcpy(static_cast<char*>(y) + r * y_stride, static_cast<const char*>(x) + r * x_stride,
+                  static_cast<std::size_t>(bytes));
+  });
+}
+
+namespace {
+
+/// One dimension of the output with its stride in the input.
+struct Axis {
+  std::int64_t extent, x_stride, y_stride;
+};
+
+/// Copies y[i * y.y_stride + j] = x[i * y.x_stride + j * x.x_stride] in tiles; strides in elements.
+template <class T>
+CLIP_INLINE void transpose_tiles(T* out, const T* in, Axis x_inner, Axis y_inner) {
+  constexpr std::int64_t tile = 32;
+  for (std::int64_t i0 = 0; i0 < x_inner.extent; i0 += tile)
+    for (std::int64_t j0 = 0; j0 < y_inner.extent; j0 += tile) {
+      const std::int64_t i1 = std::min(i0 + tile, x_inner.extent), j1 = std::min(j0 + tile, y_inner.extent);
+      for (std::int64_t i = i0; i < i1; ++i)
+        for (std::int64_t j = j0; j < j1; ++j) out[i * x_inner.y_stride + j] = in[i + j * y_inner.x_stride];
+    }
+}
+
+template <class T>
+void permute_as(T* y, const T* x, std::vector<Axis> axes) {
+  // the innermost axis of y, and the axis of y along which x is contiguous
+  const Axis y_inner = axes.back();
+  axes.pop_back();
+  Axis x_inner{1, 1, 0};
+  if (y_inner.x_stride != 1)
+    for (auto axis = axes.begin(); axis != axes.end(); ++axis)
+      if (axis->x_stride == 1) {
+        x_inner = *axis;
+        axes.erase(axis);
+        break;
+      }
+  std::int64_t outer = 1;
+  for (const Axis& axis : axes) outer *= axis.extent;
+  const bool split_inner = outer < 2 && x_inner.extent > 1;  // one big matrix: share its rows among the threads
+  const auto block = [&](std::int64_t index) {
+    std::int64_t x_at = 0, y_at = 0;
+    for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+      x_at += index % axis->extent * axis->x_stride;
+      y_at += index % axis->extent * axis->y_stride;
+      index /= axis->extent;
+    }
+    return std::pair{x + x_at, y + y_at};
+  };
+  if (split_inner)
+    return parallel_for(
+        x_inner.extent, elements_per_thread / std::max<std::int64_t>(y_inner.extent, 1),
+        [=](std::int64_t begin, std::int64_t end) {
+          transpose_tiles(y + begin * x_inner.y_stride, x + begin, Axis{end - begin, 1, x_inner.y_stride}, y_inner);
+        },
+        32);
+  parallel_rows(outer, x_inner.extent * y_inner.extent, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o) {
+      const auto [in, out] = block(o);
+      if (y_inner.x_stride == 1)
+        std::memcpy(out, in, static_cast<std::size_t>(y_inner.extent) * sizeof(T));
+      else
+        transpose_tiles(out, in, x_inner, y_inner);
+    }
+  });
+}
+
+}  // namespace
+
+void permute(void* y, const void* x, std::size_t element_size, int rank, const std::array<std::int64_t, 8>& extent,
+             const std::array<int, 8>& order) {
+  std::array<std::int64_t, 8> x_stride{};
+  std::int64_t stride = 1;
+  for (int d = rank - 1; d >= 0; --d) {
+    x_stride[static_cast<std::size_t>(d)] = stride;
+    stride *= extent[static_cast<std::size_t>(d)];
+  }
+  if (stride == 0) return;
+  std::vector<Axis> axes;
+  for (int d = 0; d < rank; ++d) {
+    const auto from = static_cast<std::size_t>(order[static_cast<std::size_t>(d)]);
+    const Axis axis{extent[from], x_stride[from], 0};
+    if (axis.extent == 1) continue;
+    if (!axes.empty() && axes.back().x_stride == axis.x_stride * axis.extent)
+      axes.back() = {axes.back().extent * axis.extent, axis.x_stride, 0};
+    else
+      axes.push_back(axis);
+  }
+  if (axes.empty()) axes.push_back({1, 1, 1});
+  stride = 1;
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    axis->y_stride = stride;
+    stride *= axis->extent;
+  }
+  switch (element_size) {
+    case 1: return permute_as(static_cast<std::uint8_t*>(y), static_cast<const std::uint8_t*>(x), std::move(axes));
+    case 2: return permute_as(static_cast<std::uint16_t*>(y), static_cast<const std::uint16_t*>(x), std::move(axes));
+    case 4: return permute_as(static_cast<std::uint32_t*>(y), static_cast<const std::uint32_t*>(x), std::move(axes));
+    default: return permute_as(static_cast<std::uint64_t*>(y), static_cast<const std::uint64_t*>(x), std::move(axes));
+  }
+}
+
+}  // namespace clip::kernels::cpu

@@ -1,0 +1,15 @@
+#include "kernels/cpu/simd.hpp"
+
+#include <unistd.h>
+
+namespace clip::kernels::cpu {
+
+bool should_stream(std::int64_t bytes) {
+  static const std::int64_t last_level_cache = [] {
+    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return size > 0 ? std::int64_t{size} : std::int64_t{32} << 20;
+  }();
+  return bytes > last_level_cache / 2;
+}
+
+}  // namespace clip::kernels::cpu

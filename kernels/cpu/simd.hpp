@@ -1,0 +1,113 @@
+#pragma once
+// Sixteen f32 lanes, whatever the instruction set: the compiler splits them where registers are narrower, so one source
+// serves SSE2, AVX2 and AVX-512, and a row is reduced in the same order everywhere. Elements are widened to f32 on load
+// and rounded on store. Loads and stores take any alignment; those with a count touch only that many elements.
+#include <cstdint>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "clip/core/dtype.hpp"
+#include "kernels/cpu/parallel.hpp"
+
+namespace clip::kernels::cpu {
+
+using f32x16 = float __attribute__((vector_size(64)));
+using i32x16 = std::int32_t __attribute__((vector_size(64)));
+using u32x16 = std::uint32_t __attribute__((vector_size(64)));
+using u16x16 = std::uint16_t __attribute__((vector_size(32)));
+
+inline constexpr std::int64_t lanes = 16;
+
+CLIP_INLINE f32x16 splat(float value) { return f32x16{} + value; }
+CLIP_INLINE f32x16 as_float(i32x16 v) { return (f32x16)v; }
+CLIP_INLINE i32x16 as_int(f32x16 v) { return (i32x16)v; }
+CLIP_INLINE f32x16 min(f32x16 a, f32x16 b) { return a < b ? a : b; }
+CLIP_INLINE f32x16 max(f32x16 a, f32x16 b) { return a > b ? a : b; }
+CLIP_INLINE f32x16 abs(f32x16 v) { return as_float(as_int(v) & 0x7fffffff); }
+
+CLIP_INLINE f32x16 widen(u16x16 bf16_bits) { return (f32x16)(__builtin_convertvector(bf16_bits, u32x16) << 16); }
+CLIP_INLINE u16x16 narrow(f32x16 v) {
+  const u32x16 u = (u32x16)v;
+  const u32x16 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const u32x16 quiet_nan = (u >> 16) | 0x40u;
+  return __builtin_convertvector((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded, u16x16);
+}
+
+CLIP_INLINE f32x16 load(const float* p) {
+  f32x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+CLIP_INLINE f32x16 load(const bf16* p) {
+  u16x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return widen(v);
+}
+CLIP_INLINE void store(float* p, f32x16 v) { std::memcpy(p, &v, sizeof v); }
+CLIP_INLINE void store(bf16* p, f32x16 v) {
+  const u16x16 bits = narrow(v);
+  std::memcpy(p, &bits, sizeof bits);
+}
+
+/// The first `count` elements, the other lanes `rest`.
+template <class T>
+CLIP_INLINE f32x16 load(const T* p, std::int64_t count, float rest = 0) {
+  f32x16 v = splat(rest);
+  for (std::int64_t i = 0; i < count; ++i) v[i] = static_cast<float>(p[i]);
+  return v;
+}
+template <class T>
+CLIP_INLINE void store(T* p, f32x16 v, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) p[i] = T(v[i]);
+}
+
+/// Lane sums and maxima in a fixed order: halves, then quarters, …
+CLIP_INLINE float sum(f32x16 v) {
+  for (int half = 8; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+  return v[0];
+}
+CLIP_INLINE float max(f32x16 v) {
+  for (int half = 8; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) v[i] = v[i] > v[i + half] ? v[i] : v[i + half];
+  return v[0];
+}
+
+/// Stores past the caches: for outputs too large to be found there again, it saves reading each line before writing it.
+/// `p` must be aligned to 16 bytes. `parallel_for` orders these stores before what follows it.
+CLIP_INLINE void stream(float* p, f32x16 v) {
+#if defined(__SSE2__)
+  __m128 parts[4];
+  std::memcpy(parts, &v, sizeof v);
+  for (int i = 0; i < 4; ++i) _mm_stream_ps(p + 4 * i, parts[i]);
+#else
+  store(p, v);
+#endif
+}
+CLIP_INLINE void stream(bf16* p, f32x16 v) {
+#if defined(__SSE2__)
+  const u16x16 bits = narrow(v);
+  __m128i parts[2];
+  std::memcpy(parts, &bits, sizeof bits);
+  for (int i = 0; i < 2; ++i) _mm_stream_si128(reinterpret_cast<__m128i*>(p) + i, parts[i]);
+#else
+  store(p, v);
+#endif
+}
+/// Whether an output of `bytes` is better streamed: when it is large beside the last-level cache.
+bool should_stream(std::int64_t bytes);
+CLIP_INLINE bool can_stream(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
+
+/// y[i] = f(x[i]…) for i in [begin, end), streamed where alignment allows.
+template <class To, class F, class... From>
+CLIP_INLINE void map(To* y, std::int64_t begin, std::int64_t end, bool streamed, const F& f, const From*... in) {
+  std::int64_t i = begin;
+  if (streamed && can_stream(y + begin))
+    for (; i + lanes <= end; i += lanes) stream(y + i, f(load(in + i)...));
+  for (; i + lanes <= end; i += lanes) store(y + i, f(load(in + i)...));
+  if (i < end) store(y + i, f(load(in + i, end - i)...), end - i);
+}
+
+}  // namespace clip::kernels::cpu

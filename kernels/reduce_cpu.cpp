@@ -1,0 +1,89 @@
+// One pass over x. inner == 1: each row is summed in four vectors; else columns are summed sixteen at a time, down the
+// rows. Threads share the outputs, so no partial results need combining and sums do not depend on the thread count.
+#include "kernels/reduce.hpp"
+
+#include "kernels/cpu/simd.hpp"
+
+namespace clip::kernels::cpu {
+namespace {
+
+template <class T>
+CLIP_INLINE float sum_row(const T* x, std::int64_t n) {
+  f32x16 s[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes)
+    for (std::int64_t j = 0; j < 4; ++j) s[j] += load(x + i + j * lanes);
+  for (; i + lanes <= n; i += lanes) s[0] += load(x + i);
+  if (i < n) s[1] += load(x + i, n - i);
+  return sum((s[0] + s[1]) + (s[2] + s[3]));
+}
+
+}  // namespace
+
+template <class T>
+void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner) {
+  if (inner == 1)
+    return parallel_rows(outer, n, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t o = begin; o < end; ++o) y[o] = sum_row(x + o * n, n);
+    });
+  const std::int64_t blocks = (inner + lanes - 1) / lanes;
+  parallel_rows(outer * blocks, n * lanes, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      const std::int64_t o = b / blocks, i = b % blocks * lanes, count = std::min(lanes, inner - i);
+      const T* column = x + o * n * inner + i;
+      f32x16 s[2] = {};
+      if (count == lanes) {
+        std::int64_t k = 0;
+        for (; k + 2 <= n; k += 2) {
+          s[0] += load(column + k * inner);
+          s[1] += load(column + (k + 1) * inner);
+        }
+        if (k < n) s[0] += load(column + k * inner);
+        store(y + o * inner + i, s[0] + s[1]);
+      } else {
+        for (std::int64_t k = 0; k < n; ++k) s[0] += load(column + k * inner, count);
+        store(y + o * inner + i, s[0], count);
+      }
+    }
+  });
+}
+
+template <class T>
+void max(T* y, std::int64_t* index, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner) {
+  parallel_rows(outer, n * inner, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o)
+      for (std::int64_t i = 0; i < inner; ++i) {
+        const T* column = x + o * n * inner + i;
+        std::int64_t best = 0;
+        float value = column[0];
+        for (std::int64_t k = 1; k < n && value == value; ++k) {
+          const float candidate = column[k * inner];
+          if (candidate > value || candidate != candidate) {
+            value = candidate;
+            best = k;
+          }
+        }
+        y[o * inner + i] = column[best * inner];
+        index[o * inner + i] = best;
+      }
+  });
+}
+
+template <class T>
+void max_backward(T* dx, const T* dy, const std::int64_t* index, std::int64_t outer, std::int64_t n,
+                  std::int64_t inner) {
+  parallel_rows(outer, n * inner, [=](std::int64_t begin, std::int64_t end) {
+    std::fill(dx + begin * n * inner, dx + end * n * inner, T(0.0f));
+    for (std::int64_t o = begin; o < end; ++o)
+      for (std::int64_t i = 0; i < inner; ++i) dx[(o * n + index[o * inner + i]) * inner + i] = dy[o * inner + i];
+  });
+}
+
+template void sum(float*, const float*, std::int64_t, std::int64_t, std::int64_t);
+template void sum(float*, const bf16*, std::int64_t, std::int64_t, std::int64_t);
+template void max(float*, std::int64_t*, const float*, std::int64_t, std::int64_t, std::int64_t);
+template void max(bf16*, std::int64_t*, const bf16*, std::int64_t, std::int64_t, std::int64_t);
+template void max_backward(float*, const float*, const std::int64_t*, std::int64_t, std::int64_t, std::int64_t);
+template void max_backward(bf16*, const bf16*, const std::int64_t*, std::int64_t, std::int64_t, std::int64_t);
+
+}  // namespace clip::kernels::cpu

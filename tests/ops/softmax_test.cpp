@@ -1,0 +1,57 @@
+#include "clip/ops/softmax.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
+
+using namespace clip;
+using namespace clip::test;
+
+namespace {
+
+Array reference_softmax(const Array& x, bool logarithm) {
+  Array y(x.shape);
+  const auto [rows, cols] = as_rows(x.shape);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double top = -HUGE_VAL, sum = 0;
+    for (std::int64_t c = 0; c < cols; ++c) top = std::max(top, x[r * cols + c]);
+    for (std::int64_t c = 0; c < cols; ++c) sum += std::exp(x[r * cols + c] - top);
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const double log_y = x[r * cols + c] - top - std::log(sum);
+      y[r * cols + c] = logarithm ? log_y : std::exp(log_y);
+    }
+  }
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("softmax and log_softmax agree with a double loop and its differences", "[ops]") {
+  for (const std::int64_t cols : awkward)
+    for (const std::int64_t rows : {0, 1, 3}) {
+      const std::vector<Array> inputs{random_array({rows, cols}, -4, 4)};
+      check_op(
+          "softmax", [](auto& in) { return softmax(in[0]); }, [](auto& in) { return reference_softmax(in[0], false); },
+          inputs);
+      check_op(
+          "log_softmax", [](auto& in) { return log_softmax(in[0]); },
+          [](auto& in) { return reference_softmax(in[0], true); }, inputs);
+    }
+}
+
+TEST_CASE("softmax holds for logits far apart and for masked ones", "[ops]") {
+  const float inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> y = softmax(Tensor::from(std::vector<float>{256, -256, -inf, 255}, {4})).to_vector();
+  CHECK(y[0] == Approx(1 / (1 + std::exp(-1.0))));
+  CHECK(y[1] == 0);
+  CHECK(y[2] == 0);
+  CHECK(y[3] == Approx(1 / (1 + std::exp(1.0))));
+  CHECK(std::isnan(softmax(full({3}, -inf)).to_vector()[0]));
+}
+
+TEST_CASE("softmax refuses scalars and integers", "[ops]") {
+  check_throws([] { softmax(Tensor::of(1)); }, "[softmax] expected rank >= 1, got shape []");
+  check_throws([] { softmax(Tensor::of({1, 2}, dtype::i32)); }, "[softmax] expected f32 or bf16, got i32");
+}

@@ -1,0 +1,139 @@
+#include "tests/support/check_op.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+
+#include "clip/autograd.hpp"
+#include "clip/core/random.hpp"
+#include "clip/ops/cast.hpp"
+#include "tests/support/catch.hpp"
+
+namespace clip::test {
+
+Array random_array(const Shape& shape, double low, double high, std::uint64_t salt) {
+  Array a(shape);
+  for (std::int64_t i = 0; i < shape.numel(); ++i) {
+    const std::uint32_t word = philox(salt * 7919 + 17, static_cast<std::uint64_t>(i))[0];
+    a[i] = static_cast<float>(low + (high - low) * (word * 0x1p-32));
+  }
+  return a;
+}
+
+Tensor to_tensor(const Array& values, dtype type, const Device& device) {
+  const std::vector<float> floats(values.values.begin(), values.values.end());
+  return to(to(Tensor::from(floats, values.shape), type), device);
+}
+
+Array to_array(const Tensor& tensor) {
+  Array a(tensor.shape());
+  const std::vector<float> floats = to(to(tensor.detach(), Device::cpu()), dtype::f32).to_vector<float>();
+  a.values.assign(floats.begin(), floats.end());
+  return a;
+}
+
+const std::vector<Device>& devices() {
+  static const std::vector<Device> found = [] {
+    std::vector<Device> list{Device::cpu()};
+    if (Device::cuda_count() > 0)
+      list.push_back(Device::cuda());
+    else
+      std::cerr << "note: no usable GPU: tests run on the CPU only\n";
+    return list;
+  }();
+  return found;
+}
+
+void check_throws(const std::function<void()>& f, const std::string& part) {
+  try {
+    f();
+  } catch (const Error& error) {
+    INFO("message: " << error.what());
+    INFO("expected part: " << part);
+    CHECK(std::string(error.what()).find(part) != std::string::npos);
+    return;
+  }
+  FAIL("expected an Error with: " << part);
+}
+
+namespace {
+
+/// Largest |a - b| over max(1, largest |b|); infinite where one is NaN and the other not.
+double error_between(const Array& a, const Array& b) {
+  double worst = 0, scale = 1;
+  for (std::size_t i = 0; i < b.values.size(); ++i) {
+    const double x = a.values[i], y = b.values[i];
+    if (std::isfinite(y)) scale = std::max(scale, std::abs(y));
+    const bool equal = x == y || (std::isnan(x) && std::isnan(y));
+    if (!equal) worst = std::isfinite(x - y) ? std::max(worst, std::abs(x - y)) : HUGE_VAL;
+  }
+  return worst / scale;
+}
+
+double dot(const Array& a, const Array& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.values.size(); ++i) sum += a.values[i] * b.values[i];
+  return sum;
+}
+
+void check_values(const Op& op, const Reference& reference, const std::vector<Array>& inputs, dtype type,
+                  const Device& device, const CheckOptions& options) {
+  const bool low = type == dtype::bf16;
+  std::vector<Tensor> tensors;
+  std::vector<Array> rounded;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    Tensor t = to_tensor(inputs[i], type, device);
+    rounded.push_back(to_array(t));
+    if (options.differentiable.empty() || options.differentiable[i]) t.requires_grad();
+    tensors.push_back(t);
+  }
+  const Tensor y = op(tensors);
+  const Array expected = reference(rounded);
+  REQUIRE(y.shape() == expected.shape);
+  REQUIRE(y.dtype() == type);
+  CHECK(error_between(to_array(y), expected) <= (low ? options.tolerance.bf16 : options.tolerance.f32));
+  if (!y.needs_grad()) return;
+
+  const Tensor weights = to_tensor(random_array(y.shape(), -1, 1, 99), type, device);
+  const Array rounded_weights = to_array(weights);
+  backward(y, weights);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!tensors[i].needs_grad()) continue;
+    INFO("gradient of input " << i);
+    if (inputs[i].values.empty()) {
+      if (tensors[i].grad().defined()) CHECK(tensors[i].grad().shape() == inputs[i].shape);
+      continue;
+    }
+    REQUIRE(tensors[i].grad().defined());
+    const Array grad = to_array(tensors[i].grad());
+    const auto n = static_cast<std::int64_t>(inputs[i].values.size());
+    Array sampled(Shape{std::min<std::int64_t>(n, options.samples)}), differences(sampled.shape);
+    for (std::int64_t k = 0; k < sampled.shape[0]; ++k) {
+      const std::int64_t at = n <= options.samples ? k : philox(5, static_cast<std::uint64_t>(k))[0] % n;
+      constexpr double step = 1e-5;
+      std::vector<Array> moved = rounded;
+      moved[i][at] += step;
+      const double above = dot(reference(moved), rounded_weights);
+      moved[i][at] -= 2 * step;
+      const double below = dot(reference(moved), rounded_weights);
+      sampled[k] = grad[at];
+      differences[k] = (above - below) / (2 * step);
+    }
+    CHECK(error_between(sampled, differences) <= (low ? options.tolerance.bf16_gradient : options.tolerance.gradient));
+  }
+}
+
+}  // namespace
+
+void check_op(const std::string& name, const Op& op, const Reference& reference, const std::vector<Array>& inputs,
+              const CheckOptions& options) {
+  for (const Device& device : devices())
+    for (const dtype type : {dtype::f32, dtype::bf16}) {
+      if (type == dtype::bf16 && !options.bf16) continue;
+      INFO(name << " in " << type << " on " << device);
+      for (const Array& input : inputs) INFO("input " << input.shape);
+      check_values(op, reference, inputs, type, device, options);
+    }
+}
+
+}  // namespace clip::test

@@ -93,10 +93,16 @@ void accumulate(Node& node, Tensor grad) {
   node.grad = std::move(sum);
 }
 
-void run(OpNode& node, bool retain, std::vector<std::shared_ptr<OpNode>>& heap) {
-  const auto later = [](const std::shared_ptr<OpNode>& a, const std::shared_ptr<OpNode>& b) {
+/// The order of the heap of nodes that have a gradient and wait: the one recorded last comes first. Every op that used
+/// its output was recorded later, so its gradient is complete then.
+struct Earlier {
+  bool operator()(const std::shared_ptr<OpNode>& a, const std::shared_ptr<OpNode>& b) const {
     return a->sequence < b->sequence;
-  };
+  }
+};
+
+/// Runs one op's backward and hands its gradients on; ops that get their first one join the heap.
+void run(OpNode& node, bool retain, std::vector<std::shared_ptr<OpNode>>& heap) {
   check(!node.released, node.name,
         "expected a graph, got one that an earlier backward freed: pass {.retain_graph = true} there");
   node.check_unchanged();
@@ -116,7 +122,7 @@ void run(OpNode& node, bool retain, std::vector<std::shared_ptr<OpNode>>& heap) 
     auto op = std::static_pointer_cast<OpNode>(input);
     if (std::exchange(op->pending, true)) continue;
     heap.push_back(std::move(op));
-    std::push_heap(heap.begin(), heap.end(), later);
+    std::push_heap(heap.begin(), heap.end(), Earlier{});
   }
   if (!retain) node.release();
 }
@@ -135,16 +141,13 @@ void backward(const Tensor& y, const Tensor& dy, BackwardOptions options) {
         "expected a gradient ", y.dtype(), ' ', y.shape(), " on ", y.device(), ", got ", dy.dtype(), ' ', dy.shape(),
         " on ", dy.device());
   const NoGrad guard;
-  const auto later = [](const std::shared_ptr<OpNode>& a, const std::shared_ptr<OpNode>& b) {
-    return a->sequence < b->sequence;
-  };
   accumulate(*y.node(), dy);
   if (y.node()->is_leaf()) return;
   std::vector<std::shared_ptr<OpNode>> heap{std::static_pointer_cast<OpNode>(y.node())};
   heap.front()->pending = true;
   try {
     while (!heap.empty()) {
-      std::pop_heap(heap.begin(), heap.end(), later);
+      std::pop_heap(heap.begin(), heap.end(), Earlier{});
       const std::shared_ptr<OpNode> node = std::move(heap.back());
       heap.pop_back();
       node->pending = false;

@@ -22,18 +22,10 @@ namespace clip::kernels::cpu {
 
 enum class InstructionSet { baseline, avx2, avx512 };
 
-#if defined(__x86_64__)
-inline InstructionSet instruction_set() {
-  static const InstructionSet found = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-      return InstructionSet::avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::avx2;
-    return InstructionSet::baseline;
-  }();
-  return found;
-}
+/// The widest one this CPU has; the environment variable CLIP_MAX_ISA (`baseline`, `avx2`) lowers it, for tests.
+InstructionSet instruction_set();
 
+#if defined(__x86_64__)
 namespace detail {
 template <class Body>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2"), flatten, noinline)) void run_avx512(

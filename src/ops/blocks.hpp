@@ -1,6 +1,6 @@
 #pragma once
 #include "clip/core/tensor.hpp"
-#include "kernels/copy.hpp"
+#include "kernels/concat.hpp"
 #include "src/dispatch.hpp"
 
 namespace clip {

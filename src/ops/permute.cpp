@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "clip/autograd.hpp"
-#include "kernels/copy.hpp"
+#include "kernels/permute.hpp"
 #include "src/dispatch.hpp"
 
 namespace clip {

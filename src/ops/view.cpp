@@ -3,8 +3,6 @@
 #include <array>
 
 #include "clip/autograd.hpp"
-#include "kernels/copy.hpp"
-#include "src/dispatch.hpp"
 #include "src/ops/blocks.hpp"
 
 namespace clip {

@@ -17,15 +17,19 @@ struct Axis {
   std::int64_t extent, x_stride, y_stride;
 };
 
-/// Copies y[i * y.y_stride + j] = x[i * y.x_stride + j * x.x_stride] in tiles; strides in elements.
+/// out[i * x_inner.y_stride + j] = in[i + j * y_inner.x_stride], in tiles that are read and written along their lines;
+/// between, they stay in a buffer whose odd width keeps its columns apart in the cache.
 template <class T>
 CLIP_INLINE void transpose_tiles(T* out, const T* in, Axis x_inner, Axis y_inner) {
   constexpr std::int64_t tile = 32;
+  T buffer[tile][tile + 1];
   for (std::int64_t i0 = 0; i0 < x_inner.extent; i0 += tile)
     for (std::int64_t j0 = 0; j0 < y_inner.extent; j0 += tile) {
-      const std::int64_t i1 = std::min(i0 + tile, x_inner.extent), j1 = std::min(j0 + tile, y_inner.extent);
-      for (std::int64_t i = i0; i < i1; ++i)
-        for (std::int64_t j = j0; j < j1; ++j) out[i * x_inner.y_stride + j] = in[i + j * y_inner.x_stride];
+      const std::int64_t height = std::min(tile, x_inner.extent - i0), width = std::min(tile, y_inner.extent - j0);
+      for (std::int64_t j = 0; j < width; ++j)
+        for (std::int64_t i = 0; i < height; ++i) buffer[j][i] = in[i0 + i + (j0 + j) * y_inner.x_stride];
+      for (std::int64_t i = 0; i < height; ++i)
+        for (std::int64_t j = 0; j < width; ++j) out[(i0 + i) * x_inner.y_stride + j0 + j] = buffer[j][i];
     }
 }
 

@@ -1,5 +1,5 @@
-// One pass over x. inner == 1: each row is summed in four vectors; else columns are summed sixteen at a time, down the
-// rows. Threads share the outputs, so no partial results need combining and sums do not depend on the thread count.
+// One pass over x. inner == 1: each row is summed in four vectors; else 64 columns at a time are summed down the rows.
+// Threads share the outputs, so no partial results need combining and sums do not depend on the thread count.
 #include "kernels/reduce.hpp"
 
 #include "kernels/cpu/simd.hpp"
@@ -26,23 +26,28 @@ void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t 
     return parallel_rows(outer, n, [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t o = begin; o < end; ++o) y[o] = sum_row(x + o * n, n);
     });
-  const std::int64_t blocks = (inner + lanes - 1) / lanes;
-  parallel_rows(outer * blocks, n * lanes, [=](std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t wide = 4 * lanes;  // whole cache lines of a row, also in bf16
+  const std::int64_t blocks = (inner + wide - 1) / wide;
+  parallel_rows(outer * blocks, n * wide, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      const std::int64_t o = b / blocks, i = b % blocks * lanes, count = std::min(lanes, inner - i);
-      const T* column = x + o * n * inner + i;
-      f32x16 s[2] = {};
-      if (count == lanes) {
-        std::int64_t k = 0;
-        for (; k + 2 <= n; k += 2) {
-          s[0] += load(column + k * inner);
-          s[1] += load(column + (k + 1) * inner);
-        }
-        if (k < n) s[0] += load(column + k * inner);
-        store(y + o * inner + i, s[0] + s[1]);
-      } else {
-        for (std::int64_t k = 0; k < n; ++k) s[0] += load(column + k * inner, count);
-        store(y + o * inner + i, s[0], count);
+      const std::int64_t o = b / blocks, first = b % blocks * wide, last = std::min(first + wide, inner);
+      const T* block = x + o * n * inner;
+      float* out = y + o * inner;
+      if (last - first == wide) {
+        f32x16 s[4] = {};
+        for (std::int64_t k = 0; k < n; ++k)
+          for (std::int64_t j = 0; j < 4; ++j) s[j] += load(block + k * inner + first + j * lanes);
+        for (std::int64_t j = 0; j < 4; ++j) store(out + first + j * lanes, s[j]);
+        continue;
+      }
+      for (std::int64_t i = first; i < last; i += lanes) {
+        const std::int64_t count = std::min(lanes, last - i);
+        f32x16 s = {};
+        if (count == lanes)
+          for (std::int64_t k = 0; k < n; ++k) s += load(block + k * inner + i);
+        else
+          for (std::int64_t k = 0; k < n; ++k) s += load(block + k * inner + i, count);
+        count == lanes ? store(out + i, s) : store(out + i, s, count);
       }
     }
   });

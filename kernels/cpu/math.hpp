@@ -27,11 +27,10 @@ CLIP_INLINE f32x16 exp(f32x16 x) {
 /// Natural logarithm; -infinity at 0, NaN below. Subnormal numbers count as 0.
 CLIP_INLINE f32x16 log(f32x16 x) {
   const i32x16 bits = as_int(x);
-  i32x16 exponent = (bits >> 23) - 126;
-  f32x16 m = as_float((bits & 0x007fffff) | 0x3f000000);  // [0.5, 1)
-  const i32x16 low = m < 0.707106781f;                    // all ones where true
-  exponent += low;
-  m = (low != 0 ? m + m : m) - 1.0f;
+  const f32x16 half = as_float((bits & 0x007fffff) | 0x3f000000);  // [0.5, 1)
+  // compare only inside ?: GCC takes a comparison's value apart into scalars
+  const i32x16 exponent = half < 0.707106781f ? (bits >> 23) - 127 : (bits >> 23) - 126;
+  const f32x16 m = (half < 0.707106781f ? half + half : half) - 1.0f;
   const f32x16 m2 = m * m;
   f32x16 p = m * 7.0376836292e-2f - 1.1514610310e-1f;
   p = p * m + 1.1676998740e-1f;
@@ -44,9 +43,10 @@ CLIP_INLINE f32x16 log(f32x16 x) {
   const f32x16 e = __builtin_convertvector(exponent, f32x16);
   f32x16 y = m2 * m * p - e * 2.12194440e-4f - m2 * 0.5f;
   y = m + y + e * 0.693359375f;
-  y = x < 1.17549435e-38f ? splat(-__builtin_inff()) : y;
+  y += x * 0.0f;  // NaN stays NaN
   y = x > 3.40282347e+38f ? x : y;
-  return x < 0.0f ? splat(__builtin_nanf("")) : x != x ? x : y;
+  y = x < 1.17549435e-38f ? splat(-__builtin_inff()) : y;
+  return x < 0.0f ? splat(__builtin_nanf("")) : y;
 }
 
 /// 1 / (1 + e^-x)

@@ -1,5 +1,5 @@
-// One pass over x. inner == 1: each row is summed in four vectors; else 64 columns at a time are summed down the rows.
-// Threads share the outputs, so no partial results need combining and sums do not depend on the thread count.
+// One pass over x, along its rows. inner == 1: each row is summed in four vectors; else rows are added up four at a
+// time. Threads share the outputs, so no partial results need combining and sums do not depend on the thread count.
 #include "kernels/reduce.hpp"
 
 #include "kernels/cpu/simd.hpp"
@@ -26,29 +26,27 @@ void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t 
     return parallel_rows(outer, n, [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t o = begin; o < end; ++o) y[o] = sum_row(x + o * n, n);
     });
-  constexpr std::int64_t wide = 4 * lanes;  // whole cache lines of a row, also in bf16
+  constexpr std::int64_t wide = 2048;  // columns whose sums stay in the first-level cache
   const std::int64_t blocks = (inner + wide - 1) / wide;
-  parallel_rows(outer * blocks, n * wide, [=](std::int64_t begin, std::int64_t end) {
+  parallel_rows(outer * blocks, n * std::min(inner, wide), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      const std::int64_t o = b / blocks, first = b % blocks * wide, last = std::min(first + wide, inner);
-      const T* block = x + o * n * inner;
-      float* out = y + o * inner;
-      if (last - first == wide) {
-        f32x16 s[4] = {};
-        for (std::int64_t k = 0; k < n; ++k)
-          for (std::int64_t j = 0; j < 4; ++j) s[j] += load(block + k * inner + first + j * lanes);
-        for (std::int64_t j = 0; j < 4; ++j) store(out + first + j * lanes, s[j]);
-        continue;
+      const std::int64_t first = b % blocks * wide, cols = std::min(wide, inner - first);
+      const T* block = x + b / blocks * n * inner + first;
+      float* out = y + b / blocks * inner + first;
+      std::fill(out, out + cols, 0.0f);
+      std::int64_t k = 0;
+      for (; k + 4 <= n; k += 4) {
+        const T* row = block + k * inner;
+        map(
+            out, 0, cols, false,
+            [](f32x16 s, f32x16 r0, f32x16 r1, f32x16 r2, f32x16 r3)
+                __attribute__((always_inline)) { return s + ((r0 + r1) + (r2 + r3)); },
+            out, row, row + inner, row + 2 * inner, row + 3 * inner);
       }
-      for (std::int64_t i = first; i < last; i += lanes) {
-        const std::int64_t count = std::min(lanes, last - i);
-        f32x16 s = {};
-        if (count == lanes)
-          for (std::int64_t k = 0; k < n; ++k) s += load(block + k * inner + i);
-        else
-          for (std::int64_t k = 0; k < n; ++k) s += load(block + k * inner + i, count);
-        count == lanes ? store(out + i, s) : store(out + i, s, count);
-      }
+      for (; k < n; ++k)
+        map(
+            out, 0, cols, false, [](f32x16 s, f32x16 r) __attribute__((always_inline)) { return s + r; }, out,
+            block + k * inner);
     }
   });
 }

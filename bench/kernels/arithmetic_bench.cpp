@@ -30,9 +30,8 @@ void mul_row(benchmark::State& state) {
   Tensor y = empty_like(a);
   T* out = y.mutable_data<T>();
   const kernels::Broadcast shape{2, {rows, cols}, {cols, 1}, {0, 1}};
-  report_bandwidth(state, 2 * n * static_cast<std::int64_t>(sizeof(T)), [&] {
-    kernels::cpu::arithmetic(kernels::Arithmetic::mul, out, a.data<T>(), b.data<T>(), shape);
-  });
+  report_bandwidth(state, 2 * n * static_cast<std::int64_t>(sizeof(T)),
+                   [&] { kernels::cpu::arithmetic(kernels::Arithmetic::mul, out, a.data<T>(), b.data<T>(), shape); });
 }
 BENCHMARK(mul_row<float>)->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK(mul_row<bf16>)->Unit(benchmark::kMillisecond)->Iterations(15);

@@ -14,7 +14,8 @@ void copy_rows(benchmark::State& state) {  // a third of rows of 2,304: what spl
   const Tensor x = full({rows, 3 * 768}, 1);
   Tensor y({rows, 768});
   void* out = y.mutable_raw();
-  report_bandwidth(state, 2 * rows * bytes, [&] { kernels::cpu::copy_rows(out, bytes, x.raw(), 3 * bytes, bytes, rows); });
+  report_bandwidth(state, 2 * rows * bytes,
+                   [&] { kernels::cpu::copy_rows(out, bytes, x.raw(), 3 * bytes, bytes, rows); });
 }
 BENCHMARK(copy_rows)->Unit(benchmark::kMillisecond)->Iterations(15);
 

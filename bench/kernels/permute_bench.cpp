@@ -20,6 +20,8 @@ void permute(benchmark::State& state, const Shape& shape, const std::array<int, 
 }
 BENCHMARK_CAPTURE(permute, transpose, {8192, 6144}, {1, 0})->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK_CAPTURE(permute, heads, {512, 128, 12, 64}, {0, 2, 1, 3})->Unit(benchmark::kMillisecond)->Iterations(15);
-BENCHMARK_CAPTURE(permute, nchw_to_nhwc, {256, 64, 56, 56}, {0, 2, 3, 1})->Unit(benchmark::kMillisecond)->Iterations(15);
+BENCHMARK_CAPTURE(permute, nchw_to_nhwc, {256, 64, 56, 56}, {0, 2, 3, 1})
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(15);
 
 }  // namespace

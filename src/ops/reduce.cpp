@@ -39,18 +39,18 @@ Shape reduced(const Shape& shape, const Mask& mask, bool keep) {
 Tensor sum_middle(const Tensor& x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Shape& shape) {
   Tensor y(shape, dtype::f32, x.device());
   float* out = y.mutable_data<float>();
-  // one long sum: threads share its pieces, whose size does not depend on how many threads there are
-  constexpr std::int64_t piece = 8192;
-  const std::int64_t pieces = outer * inner == 1 && n >= 4 * piece ? n / piece : 0;
+  // one long sum: threads share its pieces, which do not depend on how many threads there are
+  const std::int64_t piece = inner == 1 ? 8192 : std::max<std::int64_t>(64, n / 32);
+  const std::int64_t pieces = outer == 1 && n * inner >= 32768 ? n / piece : 0, rest = n - pieces * piece;
   dispatch_float(x.dtype(), "sum", [&]<class T>() {
     const T* in = x.data<T>();
-    if (pieces == 0) return on_device(x.device(), "sum", [&] { kernels::cpu::sum(out, in, outer, n, inner); });
-    Tensor parts({pieces + 1}, dtype::f32, x.device());
+    if (pieces < 2) return on_device(x.device(), "sum", [&] { kernels::cpu::sum(out, in, outer, n, inner); });
+    Tensor parts({pieces + 1, inner}, dtype::f32, x.device());
     float* part = parts.mutable_data<float>();
     on_device(x.device(), "sum", [&] {
-      kernels::cpu::sum(part, in, pieces, piece, 1);
-      kernels::cpu::sum(part + pieces, in + pieces * piece, 1, n - pieces * piece, 1);
-      kernels::cpu::sum(out, part, 1, pieces + 1, 1);
+      kernels::cpu::sum(part, in, pieces, piece, inner);
+      kernels::cpu::sum(part + pieces * inner, in + pieces * piece * inner, 1, rest, inner);
+      kernels::cpu::sum(out, part, 1, pieces + 1, inner);
     });
   });
   return y;

@@ -1,4 +1,4 @@
-// The second source of the program includes the same headers as the first, and calls a kernel alone.
+// A second source that includes the umbrella, as the first does: nothing may be defined twice. Calls a kernel alone.
 #include <clip/clip.hpp>
 #include <clip/kernels/softmax.hpp>
 

@@ -1,14 +1,60 @@
-# Everything the library and its programs are built on. `scripts/setup.sh` installs it on Debian and Ubuntu.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(dnnl CONFIG REQUIRED)  # oneDNN 2.6 or 3.x
+# Everything the library and its programs are built on. One message names all that is missing.
+message(STATUS "clipcore: looking for dependencies; scripts/setup.sh installs them on Debian and Ubuntu")
+set(missing "")
+macro(clip_needs name)  # followed by the condition that it is there
+  if(NOT (${ARGN}))
+    list(APPEND missing "${name}")
+  endif()
+endmacro()
+
+find_package(OpenMP QUIET COMPONENTS CXX)
+clip_needs("OpenMP for ${CMAKE_CXX_COMPILER} (Clang: libomp)" OpenMP_CXX_FOUND)
+find_package(dnnl CONFIG QUIET)
+clip_needs("oneDNN 2.6 or 3.x" TARGET DNNL::dnnl AND dnnl_VERSION VERSION_GREATER_EQUAL 2.6)
+
+# What reads pictures, texts and files is built on these.
+find_package(PkgConfig QUIET)
+clip_needs("pkg-config, which finds spng and utf8proc" PkgConfig_FOUND)
+if(PkgConfig_FOUND)
+  pkg_check_modules(spng QUIET IMPORTED_TARGET spng)             # PkgConfig::spng
+  pkg_check_modules(utf8proc QUIET IMPORTED_TARGET libutf8proc)  # PkgConfig::utf8proc
+endif()
+clip_needs("spng" spng_FOUND)
+clip_needs("utf8proc" utf8proc_FOUND)
+find_package(JPEG QUIET)  # JPEG::JPEG
+clip_needs("libjpeg-turbo" JPEG_FOUND)
+find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
+clip_needs("stb" STB_INCLUDE_DIR)
+add_library(clip_stb INTERFACE)
+target_include_directories(clip_stb SYSTEM INTERFACE ${STB_INCLUDE_DIR})
+find_package(nlohmann_json CONFIG QUIET)  # nlohmann_json::nlohmann_json
+clip_needs("nlohmann-json" nlohmann_json_FOUND)
+find_package(CLI11 CONFIG QUIET)  # CLI11::CLI11
+clip_needs("CLI11" CLI11_FOUND)
+
+if(CLIP_TESTS)
+  find_package(Catch2 CONFIG QUIET)
+  clip_needs("Catch2 2 or 3 (or configure with -DCLIP_TESTS=OFF)" Catch2_FOUND)
+endif()
+if(CLIP_BENCH)
+  find_package(benchmark CONFIG QUIET)
+  clip_needs("Google Benchmark (or configure with -DCLIP_BENCH=OFF)" benchmark_FOUND)
+endif()
+if(missing)
+  list(JOIN missing "\n    " missing)
+  message(FATAL_ERROR "These are needed and were not found:\n    ${missing}\n"
+                      "On Debian and Ubuntu scripts/setup.sh installs them.")
+endif()
 
 set(CLIP_HAS_CUDA OFF)
-if(NOT CLIP_CUDA STREQUAL OFF)
+if(CLIP_CUDA)  # ON or AUTO
   find_package(CUDAToolkit QUIET)
-  if(CUDAToolkit_FOUND)
+  if(TARGET CUDA::cudart_static)
     set(CLIP_HAS_CUDA ON)
   elseif(NOT CLIP_CUDA STREQUAL AUTO)
-    message(FATAL_ERROR "CLIP_CUDA is ON, but no CUDA toolkit was found: install one, put nvcc on PATH, or configure with -DCLIP_CUDA=OFF")
+    message(FATAL_ERROR "CLIP_CUDA is ${CLIP_CUDA}, but no CUDA toolkit was found: install one, put nvcc on PATH, "
+                        "or configure with -DCLIP_CUDA=OFF")
   endif()
 endif()
-message(STATUS "clipcore: CUDA ${CLIP_HAS_CUDA}, oneDNN ${dnnl_VERSION}, ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+message(STATUS "clipcore: CUDA ${CLIP_HAS_CUDA}, oneDNN ${dnnl_VERSION}, "
+               "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")

@@ -21,7 +21,8 @@ CLIP_INLINE To convert(From x) {
     if (value != value) return 0;
     // the bounds as doubles that are exact, so that the comparison is: 2^63 itself does not fit
     constexpr double low = static_cast<double>(std::numeric_limits<To>::min());
-    constexpr double high = static_cast<double>(std::numeric_limits<To>::max() / 2 + 1) * 2.0;
+    constexpr To half = std::numeric_limits<To>::max() / 2 + 1;
+    constexpr double high = static_cast<double>(half) * 2.0;
     if (value <= low) return std::numeric_limits<To>::min();
     if (value >= high) return std::numeric_limits<To>::max();
     return static_cast<To>(value);

@@ -118,7 +118,6 @@ struct Input {
 
 template <class Backward>
 Tensor record(const char* op, Tensor output, std::initializer_list<Input> inputs, Backward backward) {
-  static_assert(sizeof(Input) == sizeof(const Tensor*));
   std::array<const Tensor*, 8> pointers{};
   check(inputs.size() <= pointers.size(), op, "expected at most ", pointers.size(), " inputs, got ", inputs.size());
   std::size_t count = 0;

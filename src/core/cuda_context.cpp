@@ -1,4 +1,4 @@
-#include "cuda_context.hpp"
+#include "src/core/cuda_context.hpp"
 
 #include <cuda_runtime_api.h>
 

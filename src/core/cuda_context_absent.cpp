@@ -1,5 +1,5 @@
 #include "clip/core/error.hpp"
-#include "cuda_context.hpp"
+#include "src/core/cuda_context.hpp"
 
 namespace clip {
 

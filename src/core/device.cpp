@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "clip/core/error.hpp"
-#include "cuda_context.hpp"
+#include "src/core/cuda_context.hpp"
 
 namespace clip {
 namespace {

@@ -9,22 +9,22 @@ namespace {
 
 Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(y);
-  const auto [rows, cols] = as_rows(y.shape());
+  const Rows size = as_rows(y.shape());
   dispatch_float(y.dtype(), "softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     on_device(y.device(), "softmax",
-              [&] { kernels::cpu::softmax_backward(out, dy.data<T>(), y.data<T>(), rows, cols); });
+              [&] { kernels::cpu::softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); });
   });
   return dx;
 }
 
 Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(y);
-  const auto [rows, cols] = as_rows(y.shape());
+  const Rows size = as_rows(y.shape());
   dispatch_float(y.dtype(), "log_softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     on_device(y.device(), "log_softmax",
-              [&] { kernels::cpu::log_softmax_backward(out, dy.data<T>(), y.data<T>(), rows, cols); });
+              [&] { kernels::cpu::log_softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); });
   });
   return dx;
 }
@@ -34,10 +34,10 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
 Tensor softmax(const Tensor& x) {
   check(x.rank() >= 1, "softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
-  const auto [rows, cols] = as_rows(x.shape());
+  const Rows size = as_rows(x.shape());
   dispatch_float(x.dtype(), "softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "softmax", [&] { kernels::cpu::softmax_forward(out, x.data<T>(), rows, cols); });
+    on_device(x.device(), "softmax", [&] { kernels::cpu::softmax_forward(out, x.data<T>(), size.rows, size.cols); });
   });
   return record("softmax", y, {x}, [y](const Tensor& dy) { return Grads{softmax_backward(dy, y)}; });
 }
@@ -45,10 +45,11 @@ Tensor softmax(const Tensor& x) {
 Tensor log_softmax(const Tensor& x) {
   check(x.rank() >= 1, "log_softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
-  const auto [rows, cols] = as_rows(x.shape());
+  const Rows size = as_rows(x.shape());
   dispatch_float(x.dtype(), "log_softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "log_softmax", [&] { kernels::cpu::log_softmax_forward(out, x.data<T>(), rows, cols); });
+    on_device(x.device(), "log_softmax",
+              [&] { kernels::cpu::log_softmax_forward(out, x.data<T>(), size.rows, size.cols); });
   });
   return record("log_softmax", y, {x}, [y](const Tensor& dy) { return Grads{log_softmax_backward(dy, y)}; });
 }

@@ -1,0 +1,11 @@
+# `cmake --build … --target header_check` compiles every header alone. Not part of `all`.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS include/*.hpp kernels/*.hpp src/*.hpp)
+foreach(header ${headers})
+  string(REGEX REPLACE "^include/" "" name ${header})
+  file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/header_check/${header}.cpp CONTENT "#include \"${name}\"\n")
+  list(APPEND header_sources ${PROJECT_BINARY_DIR}/header_check/${header}.cpp)
+endforeach()
+add_library(header_check OBJECT EXCLUDE_FROM_ALL ${header_sources})
+target_include_directories(header_check PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(header_check PRIVATE clipcore::clipcore clip_warnings DNNL::dnnl OpenMP::OpenMP_CXX)
+target_compile_options(header_check PRIVATE -O0)

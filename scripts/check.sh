@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# House-keeping: include layers, the umbrella header, formatting, headers that compile alone, clang-tidy.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+llvm=14  # other versions format and warn differently, so only this one decides
+
+# Prints the name of an LLVM tool of that version; fails, and says so, when there is none.
+tool() {
+  local name
+  for name in "$1-$llvm" "$1"; do
+    if command -v "$name" >/dev/null && "$name" --version 2>/dev/null | grep -q "version $llvm\."; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "check: no $1 of version $llvm here: skipped" >&2
+  return 1
+}
+
+echo "check: include layers and the umbrella header"
+scripts/check_layers.sh --self-test
+scripts/check_layers.sh
+scripts/umbrella.sh --check
+
+if format=$(tool clang-format); then
+  echo "check: formatting"
+  git ls-files '*.hpp' '*.cpp' '*.cuh' '*.cu' | xargs "$format" --dry-run -Werror
+fi
+
+echo "check: every header compiles alone"
+cmake --preset release > /dev/null
+cmake --build build/release --target header_check
+
+if tidy=$(tool clang-tidy); then
+  echo "check: clang-tidy"
+  sed -n 's/^ *"file": "\(.*\)",\?$/\1/p' build/release/compile_commands.json |
+    grep -F -e "$PWD/src/" -e "$PWD/kernels/" |
+    xargs -P "$(nproc)" -n 1 "$tidy" -quiet -p build/release 2>&1 | sed '/ warnings\? generated/d'
+fi

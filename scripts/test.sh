@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything a change must pass: installs what is missing, checks, builds and tests in release, with AddressSanitizer and
+# UndefinedBehaviorSanitizer, and, the tests of threads, with Clang and ThreadSanitizer. Stops at the first failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+
+summary=()
+current=start
+trap '[ $? -eq 0 ] || echo "FAILED: $current" >&2' EXIT
+
+# step NAME COMMAND…: runs it, shows its output, and notes its time and what ctest concludes.
+step() {
+  current=$1
+  local log start=$SECONDS
+  log=$(mktemp)
+  printf '\n== %s\n' "$1"
+  "${@:2}" 2>&1 | tee "$log"
+  summary+=("$(printf '%5d s  %-16s %s' $((SECONDS - start)) "$1" "$(grep 'tests passed' "$log" || true)")")
+  rm "$log"
+}
+
+step setup          scripts/setup.sh
+step checks         scripts/check.sh
+for preset in release asan tsan; do
+  step "$preset build" eval "cmake --preset $preset > /dev/null && cmake --build --preset $preset"
+  step "$preset tests" ctest --preset "$preset"
+done
+
+printf '\n== all passed in %d s\n' "$SECONDS"
+printf '%s\n' "${summary[@]}"

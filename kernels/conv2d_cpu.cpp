@@ -79,9 +79,9 @@ onednn::Operand reordered(Convolution& c, const void* w) {
   return packed;
 }
 
-/// `w` has the type `w_type`, which may differ from T when it is packed.
+/// `w` has elements of T, or where `converted` bf16 ones, which packing widens.
 template <class T>
-void forward(T* y, const T* x, const void* w, dtype w_type, const Conv2dShape& s, const Epilogue<T>& epilogue,
+void forward(T* y, const T* x, const void* w, bool converted, const Conv2dShape& s, const Epilogue<T>& epilogue,
              PackedWeights* packed) {
   onednn::guarded("conv2d", [&] {
     const bool bias = epilogue.bias != nullptr;
@@ -96,7 +96,7 @@ void forward(T* y, const T* x, const void* w, dtype w_type, const Conv2dShape& s
            o.plain, weights, onednn::reorder(o.plain, weights)}};
     });
     if (packed != nullptr)
-      c.call({y, x, packed->get(w, w_type, c.plain, c.packed), epilogue.bias});
+      c.call({y, x, packed->get(w, converted, c.plain, c.packed), epilogue.bias});
     else
       c.call({y, x, reordered(c, w), epilogue.bias});
   });
@@ -157,12 +157,11 @@ void conv2d_forward(T* y, const T* x, const T* w, const Conv2dShape& s, const Ep
       const onednn::Floats w_floats(packed == nullptr ? w : nullptr, size_of_w(s));
       const onednn::Floats sums = epilogue.accumulate ? onednn::Floats(y, size_of_y(s)) : onednn::Floats(size_of_y(s));
       forward<float>(sums.data(), x_floats.data(), packed == nullptr ? static_cast<const void*>(w_floats.data()) : w,
-                     packed == nullptr ? dtype::f32 : dtype::bf16, s,
-                     {bias.data(), epilogue.accumulate, epilogue.activation}, packed);
+                     packed != nullptr, s, {bias.data(), epilogue.accumulate, epilogue.activation}, packed);
       return sums.store(y, size_of_y(s));
     }
   }
-  forward(y, x, w, dtype_of<T>, s, epilogue, packed);
+  forward(y, x, w, false, s, epilogue, packed);
 }
 
 template <class T>

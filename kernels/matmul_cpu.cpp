@@ -31,16 +31,16 @@ Product make(const MatmulShape& s, bool bias, bool accumulate, Activation activa
   const Desc y = operand(s.batch, false, s.m, s.n, false, type);
   const Desc row = bias ? operand(s.batch, true, 1, s.n, false, type) : Desc();
   const auto desc = onednn::describe<dnnl::matmul>(onednn::attributes(accumulate, activation), a,
-                                                   packed ? Desc(b.dims(), type, Tag::any) : b, row, y);
+                                                   packed ? Desc({s.k, s.n}, type, Tag::any) : b, row, y);
   return {onednn::Call(
               dnnl::matmul(desc),
               {{DNNL_ARG_DST, y}, {DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, desc.weights_desc()}, {DNNL_ARG_BIAS, row}}),
           b, desc.weights_desc()};
 }
 
-/// `b` has the type `b_type`, which may differ from T when it is packed.
+/// `b` has elements of T, or where `converted` bf16 ones, which packing widens.
 template <class T>
-void multiply(T* y, const T* a, const void* b, dtype b_type, MatmulShape s, const Epilogue<T>& epilogue,
+void multiply(T* y, const T* a, const void* b, bool converted, MatmulShape s, const Epilogue<T>& epilogue,
               PackedWeights* packed) {
   onednn::guarded("matmul", [&] {
     // a vector is its own transpose: of the two ways to describe it take the plain one
@@ -63,7 +63,7 @@ void multiply(T* y, const T* a, const void* b, dtype b_type, MatmulShape s, cons
     auto& product =
         onednn::cached<Product>(key, [&] { return make<T>(s, bias, epilogue.accumulate, epilogue.activation, pack); });
     if (pack)
-      product.call({y, a, packed->get(b, b_type, product.b, product.packed_b), epilogue.bias});
+      product.call({y, a, packed->get(b, converted, product.b, product.packed_b), epilogue.bias});
     else
       product.call({y, a, b, epilogue.bias});
   });
@@ -90,12 +90,11 @@ void matmul(T* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<T
       const onednn::Floats b_floats(packed == nullptr ? b : nullptr, (s.share_b ? 1 : s.batch) * s.k * s.n);
       const onednn::Floats sums = epilogue.accumulate ? onednn::Floats(y, y_size) : onednn::Floats(y_size);
       multiply<float>(sums.data(), a_floats.data(), packed == nullptr ? static_cast<const void*>(b_floats.data()) : b,
-                      packed == nullptr ? dtype::f32 : dtype::bf16, s,
-                      {bias.data(), epilogue.accumulate, epilogue.activation}, packed);
+                      packed != nullptr, s, {bias.data(), epilogue.accumulate, epilogue.activation}, packed);
       return sums.store(y, y_size);
     }
   }
-  multiply(y, a, b, dtype_of<T>, s, epilogue, packed);
+  multiply(y, a, b, false, s, epilogue, packed);
 }
 
 template void matmul(float*, const float*, const float*, const MatmulShape&, const Epilogue<float>&, PackedWeights*);

@@ -29,8 +29,8 @@ void conv2d_forward(benchmark::State& state) {
   const memory::desc w_desc({out, in, kernel, kernel}, type, onednn::Tag::oihw), bias_desc({out}, type, onednn::Tag::a);
   const auto desc = onednn::describe<dnnl::convolution_forward>(
       onednn::attributes(false, Activation::relu), dnnl::prop_kind::forward_inference,
-      dnnl::algorithm::convolution_direct, x_desc, memory::desc(w_desc.dims(), type, onednn::Tag::any), bias_desc,
-      y_desc, memory::dims{stride, stride}, memory::dims{padding, padding}, memory::dims{padding, padding});
+      dnnl::algorithm::convolution_direct, x_desc, memory::desc({out, in, kernel, kernel}, type, onednn::Tag::any),
+      bias_desc, y_desc, memory::dims{stride, stride}, memory::dims{padding, padding}, memory::dims{padding, padding});
   const dnnl::convolution_forward peer(desc);
   Tensor y({n, end, end, out}, dtype_of<T>);
   const auto wrap = [](const memory::desc& as, const Tensor& t) {

@@ -100,20 +100,16 @@ void Floats::store(bf16* values, std::int64_t n) const { cast(values, dtype::bf1
 
 }  // namespace onednn
 
-dnnl::memory PackedWeights::get(const void* data, dtype type, const onednn::Desc& plain, const onednn::Desc& wanted) {
+dnnl::memory PackedWeights::get(const void* data, bool converted, const onednn::Desc& plain,
+                                const onednn::Desc& wanted) {
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_)
     if (entry.data == data && entry.wanted == wanted && entry.plain == plain) return entry.packed;
   onednn::Buffer buffer(wanted.get_size());
   dnnl::memory packed(wanted, onednn::engine(), buffer.data());
-  onednn::Buffer converted;
-  const void* from = data;
-  if (type == dtype::bf16 && plain.data_type() == dnnl::memory::data_type::f32) {
-    converted = onednn::Buffer(plain.get_size());
-    cast(converted.data(), dtype::f32, data, type, static_cast<std::int64_t>(plain.get_size() / sizeof(float)));
-    from = converted.data();
-  }
-  onednn::reorder(plain, wanted)({from, packed});
+  const onednn::Floats floats(converted ? static_cast<const bf16*>(data) : nullptr,
+                              static_cast<std::int64_t>(plain.get_size() / sizeof(float)));
+  onednn::reorder(plain, wanted)({converted ? floats.data() : data, packed});
   entries_.push_back({data, plain, wanted, std::move(buffer), packed});
   return packed;
 }

@@ -181,8 +181,8 @@ class Floats {
 
 class PackedWeights {
  public:
-  /// The weights at `data`, of `type` and otherwise as `plain` says, in the layout and type of `wanted`.
-  dnnl::memory get(const void* data, dtype type, const onednn::Desc& plain, const onednn::Desc& wanted);
+  /// The weights at `data` in the layout `wanted`. They are as `plain` says, but bf16 where `converted`.
+  dnnl::memory get(const void* data, bool converted, const onednn::Desc& plain, const onednn::Desc& wanted);
 
  private:
   struct Entry {

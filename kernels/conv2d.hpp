@@ -1,0 +1,35 @@
+#pragma once
+// Convolution through oneDNN, in f32 or bf16 with f32 sums. Images NHWC, weights [out, in, kernel_h, kernel_w].
+//   y[n, i, j, o] = epilogue(sum over c, p, q of w[o, c, p, q] x[n, i stride + p - padding, j stride + q - padding, c])
+// with x = 0 outside the image. Where the CPU has no bf16 arithmetic that oneDNN can use, operands are converted and
+// the convolution is f32's, rounded.
+#include <cstdint>
+
+#include "clip/core/dtype.hpp"
+#include "kernels/epilogue.hpp"
+#include "kernels/packed_weights.hpp"
+
+namespace clip::kernels {
+
+/// Images [n, h, w, in] to [n, out_h(), out_w(), out].
+struct Conv2dShape {
+  std::int64_t n = 0, h = 0, w = 0, in = 0, out = 0, kernel_h = 1, kernel_w = 1, stride = 1, padding = 0;
+
+  std::int64_t out_h() const { return (h + 2 * padding - kernel_h) / stride + 1; }
+  std::int64_t out_w() const { return (w + 2 * padding - kernel_w) / stride + 1; }
+};
+
+namespace cpu {
+
+/// With `packed` the weights are read from the copy kept there, else they are reordered at every call.
+template <class T>
+void conv2d_forward(T* y, const T* x, const T* w, const Conv2dShape& shape, const Epilogue<T>& epilogue = {},
+                    PackedWeights* packed = nullptr);
+
+template <class T>
+void conv2d_backward_data(T* dx, const T* dy, const T* w, const Conv2dShape& shape);
+template <class T>
+void conv2d_backward_weights(T* dw, const T* dy, const T* x, const Conv2dShape& shape);
+
+}  // namespace cpu
+}  // namespace clip::kernels

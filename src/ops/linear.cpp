@@ -1,0 +1,62 @@
+#include "clip/ops/linear.hpp"
+
+#include <utility>
+
+#include "clip/autograd.hpp"
+#include "clip/ops/activation.hpp"
+#include "clip/ops/matmul.hpp"
+#include "clip/ops/reduce.hpp"
+#include "kernels/matmul.hpp"
+#include "src/dispatch.hpp"
+#include "src/ops/operands.hpp"
+
+namespace clip {
+namespace {
+
+Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor residual, Activation f) {
+  const auto [rows, in] = as_rows(x.shape());
+  const std::int64_t out = w.shape(0);
+  const bool accumulate = residual.defined();
+  Tensor y = output_from(std::move(residual), x.shape().with(-1, out), x);
+  const auto packed = packed_copies(w);
+  dispatch_float(x.dtype(), "linear", [&]<class T>() {
+    T* sums = y.mutable_data<T>();
+    on_device(x.device(), "linear", [&] {
+      kernels::cpu::matmul(sums, x.data<T>(), w.data<T>(), {.m = rows, .n = out, .k = in, .transpose_b = true},
+                           {bias.defined() ? bias.data<T>() : nullptr, accumulate, f}, packed.get());
+    });
+  });
+  return y;
+}
+
+/// x [.., cols] as [rows, cols].
+Tensor flat(const Tensor& x) {
+  const auto [rows, cols] = as_rows(x.shape());
+  return x.view(0, {rows, cols});
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, LinearOptions options) {
+  check(x.rank() >= 1, "linear", "expected x of rank >= 1, got shape ", x.shape());
+  check(w.rank() == 2, "linear", "expected weights [out, in], got shape ", w.shape());
+  check(x.shape(-1) == w.shape(1), "linear", "expected inner dimensions to agree, got ", x.shape(), " x ", w.shape(),
+        "^T");
+  check_operand("linear", "weights", w, w.shape(), x);
+  check_operand("linear", "a bias", bias, {w.shape(0)}, x);
+  check_operand("linear", "a residual", options.residual, x.shape().with(-1, w.shape(0)), x);
+  if (!recording(x, w, bias, options.residual))
+    return compute(x, w, bias, std::move(options.residual), options.activation);
+
+  const Tensor needed_x = w.needs_grad() ? x : Tensor(), needed_w = x.needs_grad() ? w : Tensor();
+  const Tensor y =
+      record("linear", compute(x, w, bias, options.residual, Activation::none), {x, w, bias, options.residual},
+             [x = needed_x, w = needed_w, bias = bias.needs_grad(), out = w.shape(0)](const Tensor& dy) {
+               return Grads{w.defined() ? matmul(dy, w) : Tensor(),
+                            x.defined() ? matmul(flat(dy), flat(x), {.transpose_a = true}) : Tensor(),
+                            bias ? sum_to(dy, {out}) : Tensor(), dy};
+             });
+  return activation(y, options.activation);
+}
+
+}  // namespace clip

@@ -75,12 +75,16 @@ void cross_entropy_backward(T* dx, const T* dmean, const T* x, const I* classes,
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T* row = x + r * cols;
+      const T* in = x + r * cols;
+      T* out = dx + r * cols;
       const float offset = lse[r];
-      const std::int64_t hit = classes[r];
+      const std::int64_t hit = classes[r], first = hit - hit % lanes, last = std::min(first + lanes, cols);
       const auto probability = [=](f32x16 v) __attribute__((always_inline)) { return exp(v - offset) * scale; };
-      map(dx + r * cols, 0, cols, streamed, probability, row);
-      finish_streams();  // the line that holds the target is written again
-      dx[r * cols + hit] = T((exp(load(row + hit, 1) - offset)[0] - 1.0f) * scale);
+      map(out, 0, first, streamed, probability, in);
+      f32x16 p = exp(load(in + first, last - first) - offset);
+      p[hit - first] -= 1.0f;
+      store(out + first, p * scale, last - first);
+      map(out, last, cols, streamed, probability, in);
     }
   });
 }
@@ -94,9 +98,8 @@ void soft_cross_entropy_backward(T* dx, const T* dmean, const T* x, const T* t, 
     for (std::int64_t r = begin; r < end; ++r) {
       const float offset = lse[r], total = sum_row(t + r * cols, cols);
       map(
-          dx + r * cols, 0, cols,
-          streamed, [=](f32x16 v, f32x16 tv)
-                        __attribute__((always_inline)) { return (exp(v - offset) * total - tv) * scale; },
+          dx + r * cols, 0, cols, streamed,
+          [=](f32x16 v, f32x16 tv) __attribute__((always_inline)) { return (exp(v - offset) * total - tv) * scale; },
           x + r * cols, t + r * cols);
     }
   });
@@ -111,24 +114,24 @@ void soft_cross_entropy_targets_backward(T* dt, const T* dmean, const T* x, cons
     for (std::int64_t r = begin; r < end; ++r) {
       const float offset = lse[r];
       map(
-          dt + r * cols, 0, cols, streamed, [=](f32x16 v) __attribute__((always_inline)) { return (offset - v) * scale; },
-          x + r * cols);
+          dt + r * cols, 0, cols,
+          streamed, [=](f32x16 v) __attribute__((always_inline)) { return (offset - v) * scale; }, x + r * cols);
     }
   });
 }
 
-#define CLIP_INSTANTIATE(T, I)                                                                                    \
-  template void cross_entropy_forward(T*, float*, const T*, const I*, std::int64_t, std::int64_t, float*);        \
+#define CLIP_INSTANTIATE(T, I)                                                                             \
+  template void cross_entropy_forward(T*, float*, const T*, const I*, std::int64_t, std::int64_t, float*); \
   template void cross_entropy_backward(T*, const T*, const T*, const I*, const float*, std::int64_t, std::int64_t);
 CLIP_INSTANTIATE(float, std::int32_t)
 CLIP_INSTANTIATE(float, std::int64_t)
 CLIP_INSTANTIATE(bf16, std::int32_t)
 CLIP_INSTANTIATE(bf16, std::int64_t)
 #undef CLIP_INSTANTIATE
-#define CLIP_INSTANTIATE(T)                                                                                          \
-  template void soft_cross_entropy_forward(T*, float*, const T*, const T*, std::int64_t, std::int64_t, float*);      \
-  template void soft_cross_entropy_backward(T*, const T*, const T*, const T*, const float*, std::int64_t,            \
-                                            std::int64_t);                                                           \
+#define CLIP_INSTANTIATE(T)                                                                                     \
+  template void soft_cross_entropy_forward(T*, float*, const T*, const T*, std::int64_t, std::int64_t, float*); \
+  template void soft_cross_entropy_backward(T*, const T*, const T*, const T*, const float*, std::int64_t,       \
+                                            std::int64_t);                                                      \
   template void soft_cross_entropy_targets_backward(T*, const T*, const T*, const float*, std::int64_t, std::int64_t);
 CLIP_INSTANTIATE(float)
 CLIP_INSTANTIATE(bf16)

@@ -1,5 +1,5 @@
-// Threads share the columns (o, i): in backward each sums into its own, so the order of additions does not depend on how
-// many threads there are.
+// Threads share the columns (o, i): in backward each sums into its own, so the order of additions does not depend on
+// how many threads there are.
 #include "kernels/gather.hpp"
 
 #include "kernels/cpu/parallel.hpp"
@@ -49,7 +49,8 @@ template <class T, class I>
 void gather_backward(float* dx, const T* dy, const I* index, const GatherShape& shape) {
   for_columns(shape, [=](std::int64_t o, std::int64_t first, std::int64_t last) {
     float* to = dx + o * shape.n * shape.inner;
-    for (std::int64_t j = 0; j < shape.n; ++j) std::fill(to + j * shape.inner + first, to + j * shape.inner + last, 0.0f);
+    for (std::int64_t j = 0; j < shape.n; ++j)
+      std::fill(to + j * shape.inner + first, to + j * shape.inner + last, 0.0f);
     for (std::int64_t k = o * shape.m; k < (o + 1) * shape.m; ++k)
       for (std::int64_t i = first; i < last; ++i)
         to[index[k * shape.inner + i] * shape.inner + i] += dy[k * shape.inner + i];

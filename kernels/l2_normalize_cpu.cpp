@@ -46,7 +46,8 @@ void l2_normalize_backward(T* dx, const T* dy, const T* x, const float* norm, fl
       const float along = norm[r] >= eps ? dot(in, g, cols) * scale * scale : 0.0f;
       map(
           dx + r * cols, 0, cols,
-          streamed, [=](f32x16 gv, f32x16 v) __attribute__((always_inline)) { return (gv - v * along) * scale; }, g, in);
+          streamed, [=](f32x16 gv, f32x16 v) __attribute__((always_inline)) { return (gv - v * along) * scale; }, g,
+          in);
     }
   });
 }

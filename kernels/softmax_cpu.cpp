@@ -7,6 +7,7 @@
 #include "kernels/cpu/row_statistics.hpp"
 
 namespace clip::kernels::cpu {
+
 template <class T>
 void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
   const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));

@@ -73,8 +73,7 @@ Tensor with_classes(const Tensor& logits, const Tensor& classes) {
 Tensor with_soft_targets(const Tensor& logits, const Tensor& targets) {
   check(targets.dtype() == logits.dtype(), name, "expected soft targets of the dtype of logits, ", logits.dtype(),
         ", got ", targets.dtype());
-  check(targets.device() == logits.device(), name, "expected targets on ", logits.device(), ", got ",
-        targets.device());
+  check(targets.device() == logits.device(), name, "expected targets on ", logits.device(), ", got ", targets.device());
   const auto [rows, cols] = as_rows(logits.shape());
   Tensor y({}, logits.dtype(), logits.device());
   Tensor lse({rows}, dtype::f32, logits.device()), scratch = empty_like(lse);

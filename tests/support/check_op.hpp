@@ -35,7 +35,7 @@ struct Tolerance {
 };
 
 struct CheckOptions {
-  Tolerance tolerance;
+  Tolerance tolerance = {};
   std::vector<bool> differentiable = {};  ///< which inputs have gradients; all when empty
   bool bf16 = true;                       ///< run in bf16 too
   int samples = 24;                       ///< gradient elements compared, for each input

@@ -74,7 +74,6 @@ void cross_entropy_backward(T* dx, const T* dmean, const T* x, const I* classes,
   const float scale = static_cast<float>(*dmean) / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const T* row = x + r * cols;
       const T* in = x + r * cols;
       T* out = dx + r * cols;
       const float offset = lse[r];

@@ -1,0 +1,90 @@
+#pragma once
+// What attention's passes share: the tiles of rows they work on, in f32 and padded to whole vectors, and how sequences,
+// heads and hidden keys map to rows in memory.
+#include <algorithm>
+#include <limits>
+
+#include "kernels/attention.hpp"
+#include "kernels/cpu/math.hpp"
+
+namespace clip::kernels::cpu {
+
+inline constexpr std::int64_t tile_rows = 64;  // queries or keys in a tile
+inline constexpr std::int64_t tile_square = tile_rows * tile_rows;
+
+CLIP_INLINE std::int64_t round_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
+
+/// One head of one sequence. Row r of queries is at `first_query + r` of q, y and lse.
+struct Sequence {
+  std::int64_t first_query, queries, first_key, keys;
+  const std::uint8_t* mask;
+};
+CLIP_INLINE Sequence sequence_of(const AttentionShape& shape, std::int64_t s) {
+  if (shape.offsets != nullptr) {
+    const std::int64_t first = shape.offsets[s], count = shape.offsets[s + 1] - first;
+    return {first, count, first, count, nullptr};
+  }
+  return {s * shape.queries, shape.queries, s * shape.keys, shape.keys,
+          shape.mask == nullptr ? nullptr : shape.mask + s * shape.keys};
+}
+
+/// Visible keys, ascending. Hidden ones are left out of tiles, so they cost nothing.
+struct KeyTile {
+  std::int64_t count = 0;
+  std::int64_t key[tile_rows];
+};
+/// Fills `keys` with the next visible ones from `next` on, which it moves, and before `end`. False when there are none.
+CLIP_INLINE bool next_keys(KeyTile& keys, std::int64_t& next, std::int64_t end, const Sequence& sequence) {
+  keys.count = 0;
+  for (; next < end && keys.count < tile_rows; ++next)
+    if (sequence.mask == nullptr || sequence.mask[next] != 0) keys.key[keys.count++] = next;
+  return keys.count > 0;
+}
+
+/// One head's part of an array of rows, [rows, heads, dim].
+template <class T>
+struct Rows {
+  T* data;
+  std::int64_t stride;
+  CLIP_INLINE T* operator[](std::int64_t row) const { return data + row * stride; }
+};
+template <class T>
+CLIP_INLINE Rows<T> rows_of(T* data, std::int64_t first_row, std::int64_t head, const AttentionShape& shape) {
+  return {data + (first_row * shape.heads + head) * shape.dim, shape.heads * shape.dim};
+}
+
+/// A row times `factor` as f32, with zeros up to a whole vector.
+template <class T>
+CLIP_INLINE void read_row(float* to, const T* from, std::int64_t dim, float factor = 1) {
+  std::int64_t d = 0;
+  for (; d + lanes <= dim; d += lanes) store(to + d, load(from + d) * factor);
+  if (d < dim) store(to + d, load(from + d, dim - d) * factor);
+}
+template <class T>
+CLIP_INLINE void write_row(T* to, const float* from, std::int64_t dim, float factor = 1) {
+  std::int64_t d = 0;
+  for (; d + lanes <= dim; d += lanes) store(to + d, load(from + d) * factor);
+  if (d < dim) store(to + d, load(from + d) * factor, dim - d);
+}
+
+/// to [dim, tile_rows] = the transpose of from [rows, stride], with columns of zeros up to a whole vector.
+CLIP_INLINE void transpose(float* to, const float* from, std::int64_t stride, std::int64_t rows, std::int64_t dim) {
+  for (std::int64_t d = 0; d < dim; ++d) {
+    float* column = to + d * tile_rows;
+    for (std::int64_t r = 0; r < rows; ++r) column[r] = from[r * stride + d];
+    for (std::int64_t r = rows; r < round_up(rows, lanes); ++r) column[r] = 0;
+  }
+}
+
+/// Runs task(index, scratch) for all indices. Workers take turns, so that neighbours, which are heads of one sequence
+/// and have equal work, are shared evenly however long the sequences are.
+template <class Task>
+CLIP_INLINE void for_tasks(std::int64_t tasks, std::int64_t workers, float* scratch, std::int64_t floats,
+                           const Task& task) {
+  parallel_for(workers, 1, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t worker = begin; worker < end; ++worker)
+      for (std::int64_t index = worker; index < tasks; index += workers) task(index, scratch + worker * floats);
+  });
+}
+
+}  // namespace clip::kernels::cpu

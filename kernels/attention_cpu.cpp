@@ -55,10 +55,9 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
   float *scores = scratch, *queries = scores + tile_square, *keys = queries + padded * tile_rows,
         *values = keys + tile_rows * padded, *result = values + tile_rows * padded;
 
-  const Rows<const T> q_rows = rows_of(q, sequence.first_query + first, head, shape);
-  for (std::int64_t i = 0; i < count; ++i) read_row(result + i * padded, q_rows[i], dim, shape.scale);
-  transpose(queries, result, padded, count, dim);
-  std::fill(result, result + tile_rows * padded, 0.0f);
+  read_rows(result, rows_of(q, sequence.first_query, head, shape), first, count, dim, shape.scale);
+  transpose(queries, result, count, dim);
+  std::fill(result, result + columns * padded, 0.0f);
   alignas(64) float top[tile_rows], sum[tile_rows] = {}, decay[tile_rows];
   std::fill(top, top + tile_rows, std::numeric_limits<float>::lowest());  // finite: infinities would make NaN
 
@@ -67,10 +66,8 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
   const std::int64_t end = shape.causal ? std::min(sequence.keys, first + count) : sequence.keys;
   KeyTile tile;
   for (std::int64_t next = 0; next_keys(tile, next, end, sequence);) {
-    for (std::int64_t j = 0; j < tile.count; ++j) {
-      read_row(keys + j * padded, k_rows[tile.key[j]], dim);
-      read_row(values + j * padded, v_rows[tile.key[j]], dim);
-    }
+    read_keys(keys, k_rows, tile, dim);
+    read_keys(values, v_rows, tile, dim);
     tile_product(scores, tile_rows, {keys, padded, 1}, queries, tile_rows, round_up(tile.count, 4), columns, dim,
                  false);
     if (shape.causal)
@@ -161,12 +158,10 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
 
   KeyTile tile;
   for (std::int64_t next = 0; next_keys(tile, next, sequence.keys, sequence);) {
-    for (std::int64_t j = 0; j < tile.count; ++j) {
-      read_row(keys + j * padded, k_rows[tile.key[j]], dim);
-      read_row(dvalues + j * padded, v_rows[tile.key[j]], dim);
-    }
-    transpose(keys_t, keys, padded, tile.count, dim);
-    transpose(values_t, dvalues, padded, tile.count, dim);
+    read_keys(keys, k_rows, tile, dim);
+    read_keys(dvalues, v_rows, tile, dim);
+    transpose(keys_t, keys, tile.count, dim);
+    transpose(values_t, dvalues, tile.count, dim);
     std::fill(dkeys, dkeys + area, 0.0f);
     std::fill(dvalues, dvalues + area, 0.0f);
     const std::int64_t columns = round_up(tile.count, lanes), key_rows = round_up(tile.count, 4);
@@ -175,10 +170,8 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
         shape.causal ? tile.key[0] / tile_rows * tile_rows : 0;  // queries before see no key of it
     for (std::int64_t first = start; first < sequence.queries; first += tile_rows) {
       const std::int64_t count = std::min(tile_rows, sequence.queries - first), query_rows = round_up(count, 4);
-      for (std::int64_t i = 0; i < count; ++i) {
-        read_row(queries + i * padded, q_rows[first + i], dim, shape.scale);
-        read_row(dys + i * padded, dy_rows[first + i], dim);
-      }
+      read_rows(queries, q_rows, first, count, dim, shape.scale);
+      read_rows(dys, dy_rows, first, count, dim);
       tile_product(p, tile_rows, {queries, padded, 1}, keys_t, tile_rows, query_rows, columns, dim, false);
       tile_product(ds, tile_rows, {dys, padded, 1}, values_t, tile_rows, query_rows, columns, dim, false);
       for (std::int64_t i = 0; i < count; ++i) {

@@ -67,13 +67,43 @@ CLIP_INLINE void write_row(T* to, const float* from, std::int64_t dim, float fac
   if (d < dim) store(to + d, load(from + d) * factor, dim - d);
 }
 
-/// to [dim, tile_rows] = the transpose of from [rows, stride], with columns of zeros up to a whole vector.
-CLIP_INLINE void transpose(float* to, const float* from, std::int64_t stride, std::int64_t rows, std::int64_t dim) {
-  for (std::int64_t d = 0; d < dim; ++d) {
-    float* column = to + d * tile_rows;
-    for (std::int64_t r = 0; r < rows; ++r) column[r] = from[r * stride + d];
-    for (std::int64_t r = rows; r < round_up(rows, lanes); ++r) column[r] = 0;
-  }
+/// Rows of zeros after the first `rows` of a tile, up to a whole vector of them.
+CLIP_INLINE void pad_rows(float* tile, std::int64_t rows, std::int64_t padded_dim) {
+  std::fill(tile + rows * padded_dim, tile + round_up(rows, lanes) * padded_dim, 0.0f);
+}
+/// A tile of `count` rows from `first` on.
+template <class T>
+CLIP_INLINE void read_rows(float* tile, const Rows<const T>& from, std::int64_t first, std::int64_t count,
+                           std::int64_t dim, float factor = 1) {
+  const std::int64_t padded = round_up(dim, lanes);
+  for (std::int64_t r = 0; r < count; ++r) read_row(tile + r * padded, from[first + r], dim, factor);
+  pad_rows(tile, count, padded);
+}
+template <class T>
+CLIP_INLINE void read_keys(float* tile, const Rows<const T>& from, const KeyTile& keys, std::int64_t dim) {
+  const std::int64_t padded = round_up(dim, lanes);
+  for (std::int64_t r = 0; r < keys.count; ++r) read_row(tile + r * padded, from[keys.key[r]], dim);
+  pad_rows(tile, keys.count, padded);
+}
+
+/// to [dim, tile_rows] = the transpose of the tile from [rows, dim], both padded; in blocks of 4 by 4, which every
+/// instruction set can shuffle.
+CLIP_INLINE void transpose(float* to, const float* from, std::int64_t rows, std::int64_t dim) {
+  using f32x4 = float __attribute__((vector_size(16)));
+  const std::int64_t padded = round_up(dim, lanes);
+  for (std::int64_t d = 0; d < dim; d += 4)
+    for (std::int64_t r = 0; r < round_up(rows, lanes); r += 4) {
+      f32x4 row[4];
+      for (std::int64_t i = 0; i < 4; ++i) std::memcpy(&row[i], from + (r + i) * padded + d, sizeof(f32x4));
+      const f32x4 low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+      const f32x4 high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+      const f32x4 low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+      const f32x4 high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+      const f32x4 column[4] = {
+          __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+          __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+      for (std::int64_t i = 0; i < 4; ++i) std::memcpy(to + (d + i) * tile_rows + r, &column[i], sizeof(f32x4));
+    }
 }
 
 /// Runs task(index, scratch) for all indices. Workers take turns, so that neighbours, which are heads of one sequence

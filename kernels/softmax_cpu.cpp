@@ -4,30 +4,9 @@
 
 #include <cmath>
 
-#include "kernels/cpu/math.hpp"
+#include "kernels/cpu/row_statistics.hpp"
 
 namespace clip::kernels::cpu {
-namespace {
-
-struct RowStatistics {
-  float max, sum;  // sum of e^(x - max)
-};
-
-template <class T>
-CLIP_INLINE RowStatistics row_statistics(const T* x, std::int64_t cols) {
-  constexpr float lowest = -__builtin_inff();
-  f32x16 m = splat(lowest);
-  std::int64_t i = 0;
-  for (; i + lanes <= cols; i += lanes) m = max(m, load(x + i));
-  if (i < cols) m = max(m, load(x + i, cols - i, lowest));
-  const float top = max(m);
-  f32x16 s = {};
-  for (i = 0; i + lanes <= cols; i += lanes) s += exp(load(x + i) - top);
-  if (i < cols) s += exp(load(x + i, cols - i, lowest) - top);
-  return {top, sum(s)};
-}
-
-}  // namespace
 
 template <class T>
 void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {

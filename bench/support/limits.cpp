@@ -35,6 +35,25 @@ void copy(Tensor& buffer) {
       64);
 }
 
+/// As many f32 operations as asked for, in multiply-adds on registers, shared by all threads.
+void multiply_add(std::int64_t flops) {
+  constexpr std::int64_t chains = 12;
+  using kernels::cpu::f32x16;
+  const std::int64_t threads = num_threads(), rounds = flops / (2 * kernels::cpu::lanes * chains * threads);
+  std::vector<float> sink(static_cast<std::size_t>(threads));
+  kernels::cpu::parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      f32x16 a[chains];
+      for (std::int64_t c = 0; c < chains; ++c) a[c] = kernels::cpu::splat(static_cast<float>(c));
+      for (std::int64_t i = 0; i < rounds; ++i)
+        for (std::int64_t c = 0; c < chains; ++c) a[c] = a[c] * 0.999f + 0.5f;
+      for (std::int64_t c = 1; c < chains; ++c) a[0] += a[c];
+      sink[static_cast<std::size_t>(t)] = kernels::cpu::sum(a[0]);
+    }
+  });
+  benchmark::DoNotOptimize(sink.data());
+}
+
 }  // namespace
 
 double copy_bandwidth() {
@@ -49,25 +68,10 @@ double copy_bandwidth() {
 
 double f32_flops() {
   static const double rate = [] {
-    constexpr std::int64_t rounds = 4'000'000, chains = 12;
-    using kernels::cpu::f32x16;
-    std::vector<float> sink(static_cast<std::size_t>(num_threads()));
-    const auto work = [&] {
-      kernels::cpu::parallel_for(num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t t = begin; t < end; ++t) {
-          f32x16 a[chains];
-          for (std::int64_t c = 0; c < chains; ++c) a[c] = kernels::cpu::splat(static_cast<float>(c));
-          for (std::int64_t i = 0; i < rounds; ++i)
-            for (std::int64_t c = 0; c < chains; ++c) a[c] = a[c] * 0.999f + 0.5f;
-          for (std::int64_t c = 1; c < chains; ++c) a[0] += a[c];
-          sink[static_cast<std::size_t>(t)] = kernels::cpu::sum(a[0]);
-        }
-      });
-    };
+    constexpr std::int64_t flops = 2'000'000'000;
     std::vector<double> times;
-    for (int i = 0; i < 5; ++i) times.push_back(seconds(work));
-    benchmark::DoNotOptimize(sink.data());
-    return 2.0 * 16 * chains * rounds * num_threads() / median(times);
+    for (int i = 0; i < 9; ++i) times.push_back(seconds([] { multiply_add(flops); }));
+    return static_cast<double>(flops) / median(times);
   }();
   return rate;
 }
@@ -84,6 +88,19 @@ void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::fu
   }
   state.counters["bytes_per_second"] = static_cast<double>(bytes) / median(ours);
   state.counters["of_copy"] = median(copies) / median(ours);
+}
+
+void report_flops(benchmark::State& state, std::int64_t flops, const std::function<void()>& work) {
+  std::vector<double> ours, peaks;
+  work();
+  for (auto _ : state) {
+    ours.push_back(seconds(work));
+    state.PauseTiming();
+    peaks.push_back(seconds([&] { multiply_add(flops); }));
+    state.ResumeTiming();
+  }
+  state.counters["flops"] = static_cast<double>(flops) / median(ours);
+  state.counters["of_fma"] = median(peaks) / median(ours);
 }
 
 void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer) {

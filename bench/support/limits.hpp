@@ -17,6 +17,10 @@ double f32_flops();
 /// `of_copy`: the ratio of the median rates.
 void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work);
 
+/// Times `work`, of `flops` f32 operations, alternating with as many in multiply-adds on registers, and reports `flops`
+/// a second and `of_fma`: the ratio of the median rates.
+void report_flops(benchmark::State& state, std::int64_t flops, const std::function<void()>& work);
+
 /// Times `work` alternating with `peer`, and reports `of_peer`: the peer's median time over the work's; 1 is as fast.
 void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer);
 

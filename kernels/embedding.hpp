@@ -1,0 +1,21 @@
+#pragma once
+// Rows of a table [entries, cols] chosen by ids [rows], each within [0, entries).
+//   y[r] = table[ids[r]];   dtable[e] = sum of dy[r] over the r with ids[r] == e, in order, accumulated in f32
+// T = float or bf16; I = std::int32_t or std::int64_t.
+#include <cstddef>
+#include <cstdint>
+
+#include "clip/core/dtype.hpp"
+
+namespace clip::kernels::cpu {
+
+/// Rows of `row_bytes` bytes, whatever their element type.
+template <class I>
+void embedding_forward(void* y, const void* table, const I* ids, std::int64_t rows, std::int64_t row_bytes);
+
+/// `scratch` holds entries + 1 + rows elements.
+template <class T, class I>
+void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entries, std::int64_t rows,
+                        std::int64_t cols, std::int64_t* scratch);
+
+}  // namespace clip::kernels::cpu

@@ -1,0 +1,116 @@
+#include "clip/ops/attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "clip/autograd.hpp"
+#include "kernels/attention.hpp"
+#include "src/dispatch.hpp"
+
+namespace clip {
+namespace {
+
+using kernels::AttentionScratch;
+using kernels::AttentionShape;
+
+/// The length of the longest of the packed sequences of `rows` rows in all.
+std::int64_t check_offsets(const Tensor& offsets, std::int64_t rows) {
+  check(offsets.rank() == 1 && offsets.numel() >= 1 && offsets.dtype() == dtype::i32, "attention",
+        "expected offsets i32 [S + 1], got ", offsets.dtype(), ' ', offsets.shape());
+  const std::vector<std::int32_t> at = offsets.to_vector<std::int32_t>();
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    const std::int64_t length = at[i] - (i == 0 ? 0 : at[i - 1]);
+    check(i == 0 ? at[i] == 0 : length >= 0, "attention", "expected offsets that start at 0 and ascend, got ", at[i],
+          " at [", i, "]");
+    longest = std::max(longest, length);
+  }
+  check(at.back() == rows, "attention", "expected offsets that end at ", rows, ", the rows of q, got ", at.back(),
+        " at [", at.size() - 1, "]");
+  return longest;
+}
+
+AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  const bool packed = options.offsets.defined();
+  const int rank = packed ? 3 : 4;
+  const char* form = packed ? "[T, H, D] with offsets" : "[N, L, H, D]";
+  check(q.rank() == rank && k.rank() == rank, "attention", "expected q, k, v ", form, ", got ", q.shape(), ", ",
+        k.shape(), ", ", v.shape());
+  check(k.shape() == v.shape() && q.shape().with(rank - 3, 0) == k.shape().with(rank - 3, 0) &&
+            (!packed || q.shape() == k.shape()),
+        "attention", "expected q, k, v ", form, " that agree, got ", q.shape(), ", ", k.shape(), ", ", v.shape());
+  check(q.dtype() == k.dtype() && q.dtype() == v.dtype(), "attention", "expected q, k, v of one dtype, got ", q.dtype(),
+        ", ", k.dtype(), ", ", v.dtype());
+  for (const Tensor* t : {&k, &v, &options.mask, &options.offsets})
+    check(!t->defined() || t->device() == q.device(), "attention", "expected all tensors on ", q.device(), ", got ",
+          t->defined() ? t->device() : q.device());
+  check(q.shape(-1) >= 1, "attention", "expected heads of at least one element, got q ", q.shape());
+  check(!options.causal || q.shape() == k.shape(), "attention", "expected as many queries as keys for causal, got ",
+        q.shape(-3), " and ", k.shape(-3));
+
+  AttentionShape shape{
+      .sequences = q.shape(0), .heads = q.shape(-2), .dim = q.shape(-1), .queries = q.shape(-3), .keys = k.shape(-3)};
+  if (packed) {
+    check(!options.mask.defined(), "attention", "expected a mask or offsets, got both");
+    shape.sequences = options.offsets.numel() - 1;
+    shape.queries = shape.keys = check_offsets(options.offsets, q.shape(0));
+    shape.offsets = options.offsets.data<std::int32_t>();
+  }
+  if (options.mask.defined()) {
+    check(options.mask.dtype() == dtype::u8 && options.mask.shape() == Shape{shape.sequences, shape.keys}, "attention",
+          "expected a mask u8 [", shape.sequences, ", ", shape.keys, "], got ", options.mask.dtype(), ' ',
+          options.mask.shape());
+    shape.mask = options.mask.data<std::uint8_t>();
+  }
+  shape.causal = options.causal;
+  shape.scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(shape.dim)));
+  return shape;
+}
+
+struct Saved {
+  Tensor q, k, v, y, lse, mask, offsets;  // mask and offsets: `shape` points into them
+  AttentionShape shape;
+};
+
+Grads attention_backward(const Tensor& dy, const Saved& saved) {
+  const auto& [q, k, v, y, lse, mask, offsets, shape] = saved;
+  const bool keys = k.needs_grad() || v.needs_grad();
+  Tensor dq = q.needs_grad() ? empty_like(q) : Tensor();
+  Tensor dk = keys ? empty_like(k) : Tensor(), dv = keys ? empty_like(v) : Tensor();
+  dispatch_float(q.dtype(), "attention", [&]<class T>() {
+    T* dq_out = dq.defined() ? dq.mutable_data<T>() : nullptr;
+    T *dk_out = keys ? dk.mutable_data<T>() : nullptr, *dv_out = keys ? dv.mutable_data<T>() : nullptr;
+    on_device(q.device(), "attention", [&] {
+      const AttentionScratch need = kernels::cpu::attention_backward_scratch(shape);
+      Tensor scratch({need.total()});
+      kernels::cpu::attention_backward(dq_out, dk_out, dv_out, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
+                                       y.data<T>(), lse.data<float>(), shape, scratch.mutable_data<float>(),
+                                       need.workers);
+    });
+  });
+  return Grads{dq, dk, dv, Tensor(), Tensor()};
+}
+
+}  // namespace
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  const AttentionShape shape = check_shape(q, k, v, options);
+  Tensor y = empty_like(q);
+  Tensor lse(q.shape().without(-1), dtype::f32, q.device());
+  dispatch_float(q.dtype(), "attention", [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    float* sums = lse.mutable_data<float>();
+    on_device(q.device(), "attention", [&] {
+      const AttentionScratch need = kernels::cpu::attention_forward_scratch(shape);
+      Tensor scratch({need.total()});
+      kernels::cpu::attention_forward(out, sums, q.data<T>(), k.data<T>(), v.data<T>(), shape,
+                                      scratch.mutable_data<float>(), need.workers);
+    });
+  });
+  return record("attention", y, {q, k, v, options.mask, options.offsets},
+                [saved = Saved{q, k, v, y, lse, options.mask, options.offsets, shape}](const Tensor& dy) {
+                  return attention_backward(dy, saved);
+                });
+}
+
+}  // namespace clip

@@ -1,0 +1,45 @@
+#include "clip/ops/gather.hpp"
+
+#include "clip/autograd.hpp"
+#include "clip/ops/cast.hpp"
+#include "kernels/gather.hpp"
+#include "src/dispatch.hpp"
+#include "src/ops/indices.hpp"
+
+namespace clip {
+namespace {
+
+Tensor gather_backward(const Tensor& dy, const Tensor& index, const Shape& x, const kernels::GatherShape& shape) {
+  Tensor dx(x, dtype::f32, dy.device());
+  float* out = dx.mutable_data<float>();
+  dispatch_float(dy.dtype(), "gather", [&]<class T>() {
+    dispatch_index(index.dtype(), "gather", [&]<class I>() {
+      on_device(dy.device(), "gather",
+                [&] { kernels::cpu::gather_backward(out, dy.data<T>(), index.data<I>(), shape); });
+    });
+  });
+  return to(dx, dy.dtype());
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, int dim, const Tensor& index) {
+  const int d = x.shape().index(dim);
+  check(index.rank() == x.rank() && index.shape().with(d, 0) == x.shape().with(d, 0), "gather",
+        "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
+  check(!recording(x) || x.dtype() != dtype::f16, "gather", "expected f32 or bf16 where a gradient is needed, got f16");
+  check_indices(index, x.shape(d), x.device(), "gather", "indices");
+  kernels::GatherShape shape{.outer = 1, .n = x.shape(d), .m = index.shape(d), .inner = 1};
+  for (int i = 0; i < x.rank(); ++i) (i < d ? shape.outer : shape.inner) *= i == d ? 1 : x.shape(i);
+  Tensor y(index.shape(), x.dtype(), x.device());
+  void* out = y.mutable_raw();
+  dispatch_index(index.dtype(), "gather", [&]<class I>() {
+    on_device(x.device(), "gather",
+              [&] { kernels::cpu::gather_forward(out, x.raw(), index.data<I>(), size_of(x.dtype()), shape); });
+  });
+  return record("gather", y, {x, index}, [index, from = x.shape(), shape](const Tensor& dy) {
+    return Grads{gather_backward(dy, index, from, shape), Tensor()};
+  });
+}
+
+}  // namespace clip

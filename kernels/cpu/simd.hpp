@@ -75,6 +75,43 @@ CLIP_INLINE float max(f32x16 v) {
   return v[0];
 }
 
+/// Stands for a count where all lanes are meant.
+struct AllLanes {};
+template <class T>
+CLIP_INLINE f32x16 load(const T* p, AllLanes) {
+  return load(p);
+}
+template <class T>
+CLIP_INLINE void store(T* p, f32x16 v, AllLanes) {
+  store(p, v);
+}
+
+/// `v` with 0 in all but the first `count` lanes.
+CLIP_INLINE f32x16 first_lanes(f32x16 v, std::int64_t count) {
+  constexpr i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lane < static_cast<std::int32_t>(count) ? v : splat(0);
+}
+
+/// f(i, AllLanes) for each whole vector of [0, n), then f(i, count) for what is left.
+template <class F>
+CLIP_INLINE void for_vectors(std::int64_t n, const F& f) {
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) f(i, AllLanes{});
+  if (i < n) f(i, n - i);
+}
+
+/// Sum of f(x[i]…) over i in [0, n), in four chains so that additions overlap.
+template <class F, class... From>
+CLIP_INLINE float sum_of(std::int64_t n, const F& f, const From*... in) {
+  f32x16 s[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes)
+    for (std::int64_t j = 0; j < 4; ++j) s[j] += f(load(in + i + j * lanes)...);
+  for (; i + lanes <= n; i += lanes) s[0] += f(load(in + i)...);
+  if (i < n) s[1] += first_lanes(f(load(in + i, n - i)...), n - i);
+  return sum((s[0] + s[1]) + (s[2] + s[3]));
+}
+
 /// Stores past the caches: for outputs too large to be found there again, it saves reading each line before writing it.
 /// `p` must be aligned to 16 bytes. `parallel_for` orders these stores before what follows it.
 CLIP_INLINE void stream(float* p, f32x16 v) {

@@ -1,0 +1,63 @@
+#include "clip/ops/dropout.hpp"
+
+#include "clip/autograd.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "kernels/dropout.hpp"
+#include "src/dispatch.hpp"
+
+namespace clip {
+namespace {
+
+/// What the mask is computed from, in both directions.
+struct Mask {
+  float p;
+  std::uint64_t seed, offset;
+};
+
+Mask new_mask(const Tensor& x, float p, Random& random) { return {p, random.seed(), random.reserve(x.numel())}; }
+
+Tensor drop(const Tensor& x, const Mask& mask, const char* op) {
+  Tensor y = empty_like(x);
+  dispatch_float(x.dtype(), op, [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    on_device(x.device(), op,
+              [&] { kernels::cpu::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel()); });
+  });
+  return y;
+}
+
+void check_input(const Tensor& x, float p, const char* op) {
+  check(p >= 0 && p <= 1, op, "expected a probability p in [0, 1], got ", p);
+  check(x.dtype() == dtype::f32 || x.dtype() == dtype::bf16, op, "expected f32 or bf16, got ", x.dtype());
+}
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, float p, Random& random) {
+  check_input(x, p, "dropout");
+  if (p == 0) return x;
+  const Mask mask = new_mask(x, p, random);
+  return record("dropout", drop(x, mask, "dropout"), {x},
+                [mask](const Tensor& dy) { return Grads{drop(dy, mask, "dropout")}; });
+}
+
+Tensor dropout_add(const Tensor& x, const Tensor& residual, float p, Random& random) {
+  check_input(x, p, "dropout_add");
+  check(residual.shape() == x.shape() && residual.dtype() == x.dtype() && residual.device() == x.device(),
+        "dropout_add", "expected a residual ", x.dtype(), ' ', x.shape(), " on ", x.device(), ", got ",
+        residual.dtype(), ' ', residual.shape(), " on ", residual.device());
+  if (p == 0) return add(x, residual);
+  const Mask mask = new_mask(x, p, random);
+  Tensor y = empty_like(x);
+  dispatch_float(x.dtype(), "dropout_add", [&]<class T>() {
+    T* out = y.mutable_data<T>();
+    on_device(x.device(), "dropout_add", [&] {
+      kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel());
+    });
+  });
+  return record("dropout_add", y, {x, residual}, [mask, needed = x.needs_grad()](const Tensor& dy) {
+    return Grads{needed ? drop(dy, mask, "dropout_add") : Tensor(), dy};
+  });
+}
+
+}  // namespace clip

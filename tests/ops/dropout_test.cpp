@@ -1,0 +1,100 @@
+#include "clip/ops/dropout.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "clip/autograd.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
+
+using namespace clip;
+using namespace clip::test;
+
+namespace {
+
+constexpr std::uint64_t seed = 0x123456789abcdef0u, offset = (std::uint64_t{1} << 32) - 3;  // the counter carries
+
+bool kept(std::int64_t i, double p) {
+  const std::uint32_t word = philox(seed, offset + static_cast<std::uint64_t>(i / 4))[static_cast<std::size_t>(i % 4)];
+  return word >= p * 0x1p32;
+}
+
+Array reference_dropout(const Array& x, float p) {
+  Array y(x.shape);
+  for (std::int64_t i = 0; i < x.shape.numel(); ++i) y[i] = kept(i, p) ? x[i] / (1.0 - p) : 0;
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("dropout agrees with a loop over scalar Philox words", "[ops]") {
+  for (const std::int64_t n : awkward)
+    for (const float p : {0.1f, 0.5f, 0.9f, 1.0f}) {
+      check_op(
+          "dropout",
+          [=](auto& in) {
+            Random random(seed, offset);
+            return dropout(in[0], p, random);
+          },
+          [=](auto& in) { return reference_dropout(in[0], p); }, {random_array({n}, -1, 1)});
+      check_op(
+          "dropout_add",
+          [=](auto& in) {
+            Random random(seed, offset);
+            return dropout_add(in[0], in[1], p, random);
+          },
+          [=](auto& in) {
+            Array y = reference_dropout(in[0], p);
+            for (std::int64_t i = 0; i < n; ++i) y[i] += in[1][i];
+            return y;
+          },
+          {random_array({n}, -1, 1), random_array({n}, -1, 1, 1)});
+    }
+}
+
+TEST_CASE("dropout keeps the fraction asked for and advances its stream", "[ops]") {
+  Random random(5);
+  constexpr std::int64_t n = 1 << 20;
+  const std::vector<float> y = dropout(ones({n}), 0.25f, random).to_vector();
+  CHECK(random.offset() == n / 4);
+  std::int64_t count = 0;
+  for (const float value : y) {
+    count += value != 0;
+    CHECK_FALSE((value != 0 && value != 1 / 0.75f));
+  }
+  CHECK(std::abs(static_cast<double>(count) / n - 0.75) < 0.002);  // five standard deviations
+  CHECK(dropout(ones({n}), 0.25f, random).to_vector() != y);
+}
+
+TEST_CASE("dropout's ends: p = 0 is the identity, p = 1 gives zeros even for infinities", "[ops]") {
+  Random random(5);
+  const Tensor x = full({40}, std::numeric_limits<float>::infinity());
+  CHECK(dropout(x, 0, random).raw() == x.raw());
+  CHECK(dropout_add(ones({3}), ones({3}), 0, random).to_vector() == std::vector<float>{2, 2, 2});
+  CHECK(random.offset() == 0);
+  CHECK(dropout(x, 1, random).to_vector() == std::vector<float>(40, 0.0f));
+  CHECK(random.offset() == 10);
+}
+
+TEST_CASE("dropout computes its mask again in backward", "[ops]") {
+  Random random(9);
+  const Tensor x = ones({1000}).requires_grad(), residual = ones({1000}).requires_grad();
+  const Tensor y = dropout_add(x, residual, 0.3f, random);
+  dropout(x, 0.3f, random);  // moving the stream on changes nothing
+  backward(y, ones({1000}));
+  CHECK(add(x.grad(), residual.grad()).to_vector() == y.to_vector());
+  CHECK(residual.grad().to_vector() == std::vector<float>(1000, 1.0f));
+}
+
+TEST_CASE("dropout refuses what is no probability, other dtypes and mismatched residuals", "[ops]") {
+  Random random(1);
+  const Tensor x = ones({2, 3});
+  check_throws([&] { dropout(x, -0.5f, random); }, "[dropout] expected a probability p in [0, 1], got -0.5");
+  check_throws([&] { dropout(x, 1.5f, random); }, "got 1.5");
+  check_throws([&] { dropout(x, std::nanf(""), random); }, "got nan");
+  check_throws([&] { dropout(ones({2}, dtype::i32), 0.5f, random); }, "[dropout] expected f32 or bf16, got i32");
+  check_throws([&] { dropout_add(x, ones({6}), 0.5f, random); },
+               "[dropout_add] expected a residual f32 [2, 3] on cpu, got f32 [6] on cpu");
+  CHECK(random.offset() == 0);
+}

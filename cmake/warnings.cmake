@@ -6,7 +6,8 @@ target_compile_options(clip_warnings INTERFACE
   $<$<BOOL:${CLIP_WERROR}>:-Werror>)
 if(CLIP_SANITIZE)
   target_compile_options(clip_warnings INTERFACE -fsanitize=${CLIP_SANITIZE} -fno-omit-frame-pointer
-    -fno-sanitize-recover=all)
+    -fno-sanitize-recover=all
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false in instrumented code
   target_link_options(clip_warnings INTERFACE -fsanitize=${CLIP_SANITIZE})
 endif()
 

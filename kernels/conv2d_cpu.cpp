@@ -16,30 +16,26 @@ using Dims = dnnl::memory::dims;
 /// The operands as they lie in memory, and the weights in whichever layout oneDNN chooses.
 struct Operands {
   Desc x, plain, w, bias, y;
-  Dims stride, padding_low, padding_high;
+  Dims stride, padding;
 };
 
 template <class T>
 Operands operands(const Conv2dShape& s, bool bias) {
   constexpr auto type = type_of<T>;
   const Dims w{s.out, s.in, s.kernel_h, s.kernel_w};
-  const auto high = [&](std::int64_t size, std::int64_t out, std::int64_t kernel) {
-    return (out - 1) * s.stride + kernel - size - s.padding;  // rows the last window leaves out are cut off
-  };
   return {Desc({s.n, s.in, s.h, s.w}, type, Tag::nhwc),
           Desc(w, type, Tag::oihw),
           Desc(w, type, Tag::any),
           bias ? Desc({s.out}, type, Tag::a) : Desc(),
           Desc({s.n, s.out, s.out_h(), s.out_w()}, type, Tag::nhwc),
           {s.stride, s.stride},
-          {s.padding, s.padding},
-          {high(s.h, s.out_h(), s.kernel_h), high(s.w, s.out_w(), s.kernel_w)}};
+          {s.padding, s.padding}};
 }
 
 dnnl::convolution_forward::primitive_desc describe_forward(const Operands& o, const dnnl::primitive_attr& attr,
                                                            prop_kind kind) {
   return onednn::describe<dnnl::convolution_forward>(attr, kind, algorithm::convolution_direct, o.x, o.w, o.bias, o.y,
-                                                     o.stride, o.padding_low, o.padding_high);
+                                                     o.stride, o.padding, o.padding);
 }
 
 template <class T>
@@ -109,7 +105,7 @@ void backward_data(T* dx, const T* dy, const T* w, const Conv2dShape& s) {
       const Operands o = operands<T>(s, false);
       const auto desc = onednn::describe_backward<dnnl::convolution_backward_data>(
           describe_forward(o, {}, prop_kind::forward_training), algorithm::convolution_direct, o.x, o.w, o.y, o.stride,
-          o.padding_low, o.padding_high);
+          o.padding, o.padding);
       const Desc weights = desc.weights_desc();
       return BackwardData{{Call(dnnl::convolution_backward_data(desc),
                                 {{DNNL_ARG_DIFF_SRC, o.x}, {DNNL_ARG_DIFF_DST, o.y}, {DNNL_ARG_WEIGHTS, weights}}),
@@ -126,7 +122,7 @@ void backward_weights(T* dw, const T* dy, const T* x, const Conv2dShape& s) {
       const Operands o = operands<T>(s, false);
       const auto desc = onednn::describe_backward<dnnl::convolution_backward_weights>(
           describe_forward(o, {}, prop_kind::forward_training), algorithm::convolution_direct, o.x, o.w, o.y, o.stride,
-          o.padding_low, o.padding_high);
+          o.padding, o.padding);
       const Desc weights = desc.diff_weights_desc();
       return BackwardWeights{{Call(dnnl::convolution_backward_weights(desc),
                                    {{DNNL_ARG_DIFF_WEIGHTS, weights}, {DNNL_ARG_DIFF_DST, o.y}, {DNNL_ARG_SRC, o.x}}),

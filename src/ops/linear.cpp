@@ -14,15 +14,15 @@ namespace clip {
 namespace {
 
 Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor residual, Activation f) {
-  const auto [rows, in] = as_rows(x.shape());
   const std::int64_t out = w.shape(0);
+  const kernels::MatmulShape shape{.m = as_rows(x.shape()).rows, .n = out, .k = w.shape(1), .transpose_b = true};
   const bool accumulate = residual.defined();
   Tensor y = output_from(std::move(residual), x.shape().with(-1, out), x);
   const auto packed = packed_copies(w);
   dispatch_float(x.dtype(), "linear", [&]<class T>() {
     T* sums = y.mutable_data<T>();
     on_device(x.device(), "linear", [&] {
-      kernels::cpu::matmul(sums, x.data<T>(), w.data<T>(), {.m = rows, .n = out, .k = in, .transpose_b = true},
+      kernels::cpu::matmul(sums, x.data<T>(), w.data<T>(), shape,
                            {bias.defined() ? bias.data<T>() : nullptr, accumulate, f}, packed.get());
     });
   });

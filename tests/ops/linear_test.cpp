@@ -137,7 +137,7 @@ TEST_CASE("linear follows the number of threads", "[ops][onednn]") {
   set_num_threads(before);
 }
 
-TEST_CASE("several threads may share weights", "[ops][onednn]") {
+TEST_CASE("several threads may share weights", "[ops][onednn][threads]") {
   const Tensor x = random_tensor({16, 64}, 1), w = random_tensor({64, 64}, 2);
   const std::vector<float> expected = linear(x, w.clone()).to_vector();
   std::vector<std::vector<float>> results(4);

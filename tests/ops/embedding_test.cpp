@@ -74,19 +74,18 @@ TEST_CASE("embedding's gradient is the same for any number of threads", "[ops]")
 }
 
 TEST_CASE("embedding's gradient of a table beyond the caches is streamed", "[ops]") {
-  constexpr std::int64_t entries = 40000, dim = 1003;  // rows whose alignment differs
+  constexpr std::int64_t entries = 20000, dim = 1003;  // rows whose alignment differs
   Tensor table = zeros({entries, dim}).requires_grad();
-  const Tensor ids = Tensor::of({7, 39999, 7}, dtype::i32);
-  backward(embedding(table, ids), to_tensor(random_array({3, dim})));
-  const Array dy = random_array({3, dim}), grad = to_array(table.grad());
-  double wrong = 0, rest = 0;
-  for (std::int64_t d = 0; d < dim; ++d) {
-    wrong = std::max(wrong, std::abs(grad[7 * dim + d] - (dy[d] + dy[2 * dim + d])));
-    wrong = std::max(wrong, std::abs(grad[39999 * dim + d] - dy[dim + d]));
+  const Array dy = random_array({3, dim});
+  backward(embedding(table, Tensor::of({7, 19999, 7}, dtype::i32)), to_tensor(dy));
+  const float* grad = table.grad().data<float>();
+  double wrong = 0;
+  for (std::int64_t i = 0; i < entries * dim; ++i) {
+    const std::int64_t e = i / dim, d = i % dim;
+    const double expected = e == 7 ? dy[d] + dy[2 * dim + d] : e == 19999 ? dy[dim + d] : 0;
+    wrong = std::max(wrong, std::abs(static_cast<double>(grad[i]) - expected));
   }
-  for (std::int64_t i = 0; i < 39999 * dim; ++i) rest += i / dim == 7 ? 0 : std::abs(grad[i]);
   CHECK(wrong < 1e-6);
-  CHECK(rest == 0);
 }
 
 TEST_CASE("embedding names the first bad id", "[ops]") {

@@ -24,7 +24,7 @@ CLIP_INLINE ExpParts exp_parts(f32x16 x) {
 
 /// e^x; 0 below the smallest normal number, infinity above the largest.
 CLIP_INLINE f32x16 exp(f32x16 x) {
-  constexpr float lowest = -87.336545f, highest = 88.72283f;
+  constexpr float lowest = -87.33654f, highest = 88.72283f;
   const auto [p, biased] = exp_parts(x);
   // adding n to p's exponent also reaches n = 128, for which 2^n is no number
   const f32x16 y = as_float(as_int(p) + (biased << 23) - (127 << 23));
@@ -74,7 +74,7 @@ CLIP_INLINE f32x16 tanh(f32x16 x) {
   p = p * x2 - 5.37397155531e-2f;
   p = p * x2 + 1.33314422036e-1f;
   p = p * x2 - 3.33332819422e-1f;
-  const f32x16 near = p * x2 * x + x;
+  const f32x16 near = (p * x2 + 1.0f) * x;  // keeps the sign of 0
   const f32x16 e = exp_nonpositive(z * -2.0f);
   const f32x16 far = (1.0f - e) / (1.0f + e);
   return z < 0.625f ? near : x < 0.0f ? -far : far;

@@ -49,9 +49,10 @@ CLIP_INLINE void pool_window(T* y, std::int32_t* index, const T* image, Range h,
     for (std::int64_t j = w.begin; j < w.end; ++j) {
       const std::int64_t position = i * s.width + j;
       const f32x16 v = load(image + position * s.channels, count);
-      // one select a comparison: GCC 12 takes one that serves two apart, lane by lane
-      const f32x16 larger = v <= best ? best : v;        // a NaN is larger
-      const f32x16 next = best != best ? best : larger;  // and stays
+      // best + v is the NaN that v or best is. Not `v` itself: GCC 12 would merge the two conditions, and takes
+      // combined ones apart lane by lane
+      const f32x16 larger = best < v ? v : best;
+      const f32x16 next = v == v ? larger : best + v;
       at = as_int(next) == as_int(best) ? at : i32x16{} + static_cast<std::int32_t>(position);
       best = next;
     }

@@ -11,28 +11,21 @@ namespace {
 
 template <class T>
 CLIP_INLINE float log_sum_exp(const T* x, std::int64_t cols) {
-  const RowStatistics row = row_statistics(x, cols);
-  return row.max + std::log(row.sum);
+  const float top = row_max(x, cols);
+  return top + std::log(row_sum_exp(x, cols, top));
 }
-
-CLIP_INLINE f32x16 soft_loss(f32x16 t, f32x16 x, float lse) { return t == 0.0f ? splat(0) : t * (lse - x); }
 
 template <class T>
 CLIP_INLINE float soft_loss(const T* t, const T* x, std::int64_t cols, float lse) {
-  f32x16 s = {};
-  std::int64_t i = 0;
-  for (; i + lanes <= cols; i += lanes) s += soft_loss(load(t + i), load(x + i), lse);
-  if (i < cols) s += soft_loss(load(t + i, cols - i), load(x + i, cols - i), lse);
-  return sum(s);
+  return sum_of(
+      cols, [=](f32x16 tv, f32x16 v) __attribute__((always_inline)) { return tv == 0.0f ? splat(0) : tv * (lse - v); },
+      t, x);
 }
 
 template <class T>
 CLIP_INLINE float sum_row(const T* x, std::int64_t cols) {
-  f32x16 s = {};
-  std::int64_t i = 0;
-  for (; i + lanes <= cols; i += lanes) s += load(x + i);
-  if (i < cols) s += load(x + i, cols - i);
-  return sum(s);
+  return sum_of(
+      cols, [](f32x16 v) __attribute__((always_inline)) { return v; }, x);
 }
 
 float mean_of(const float* losses, std::int64_t rows) {

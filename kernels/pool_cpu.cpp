@@ -39,58 +39,76 @@ CLIP_INLINE void store_index(std::int32_t* p, i32x16 v, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) p[i] = v[i];
 }
 
+/// Maximum and its place of `count` channels over rows `h` and columns `w` of `image`; all pointers at those channels.
+template <class T, class Count>
+CLIP_INLINE void pool_window(T* y, std::int32_t* index, const T* image, Range h, Range w, const PoolShape& s,
+                             Count count) {
+  i32x16 at = i32x16{} + static_cast<std::int32_t>(h.begin * s.width + w.begin);
+  f32x16 best = load(image + (h.begin * s.width + w.begin) * s.channels, count);
+  for (std::int64_t i = h.begin; i < h.end; ++i)
+    for (std::int64_t j = w.begin; j < w.end; ++j) {
+      const std::int64_t position = i * s.width + j;
+      const f32x16 v = load(image + position * s.channels, count);
+      // best + v is the NaN that v or best is. Not `v` itself: GCC 12 would merge the two conditions, and takes
+      // combined ones apart lane by lane
+      const f32x16 larger = best < v ? v : best;
+      const f32x16 next = v == v ? larger : best + v;
+      at = as_int(next) == as_int(best) ? at : i32x16{} + static_cast<std::int32_t>(position);
+      best = next;
+    }
+  store(y, best, count);
+  if (index != nullptr) store_index(index, at, count);
+}
+
+/// Sum of dy over the outputs (rows `h`, columns `w`) that came from `position`; all pointers at the same channels.
+template <class T, class Count>
+CLIP_INLINE void gather_gradient(T* dx, const T* dy, const std::int32_t* index, std::int64_t position, Range h, Range w,
+                                 const PoolShape& s, Count count) {
+  const i32x16 here = i32x16{} + static_cast<std::int32_t>(position);
+  f32x16 sum = {};
+  for (std::int64_t i = h.begin; i < h.end; ++i)
+    for (std::int64_t j = w.begin; j < w.end; ++j) {
+      const std::int64_t from = (i * s.out_width + j) * s.channels;
+      sum += load_index(index + from, count) == here ? load(dy + from, count) : splat(0);
+    }
+  store(dx, sum, count);
+}
+
 }  // namespace
 
 template <class T>
 void max_pool2d_forward(T* y, std::int32_t* index, const T* x, const PoolShape& shape) {
-  const std::int64_t row = shape.out_width * shape.channels;
-  parallel_rows(shape.images * shape.out_height, row * shape.kernel, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const T* image = x + r / shape.out_height * shape.height * shape.width * shape.channels;
-      const Range h = covered(r % shape.out_height, shape.height, shape);
-      for (std::int64_t ow = 0; ow < shape.out_width; ++ow) {
-        const Range w = covered(ow, shape.width, shape);
-        const std::int64_t out = r * row + ow * shape.channels;
-        for_vectors(
-            shape.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {
-              const auto first = static_cast<std::int32_t>(h.begin * shape.width + w.begin);
-              f32x16 best = load(image + first * shape.channels + c, count);
-              i32x16 at = i32x16{} + first;
-              for (std::int64_t i = h.begin; i < h.end; ++i)
-                for (std::int64_t j = w.begin; j < w.end; ++j) {
-                  const std::int64_t position = i * shape.width + j;
-                  const f32x16 v = load(image + position * shape.channels + c, count);
-                  const i32x16 better = (v > best) | ((v != v) & (best == best));
-                  best = better != 0 ? v : best;
-                  at = better != 0 ? i32x16{} + static_cast<std::int32_t>(position) : at;
-                }
-              store(y + out + c, best, count);
-              if (index != nullptr) store_index(index + out + c, at, count);
-            });
-      }
-    }
-  });
+  const PoolShape s = shape;
+  parallel_rows(
+      s.images * s.out_height, s.out_width * s.channels * s.kernel, [=](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = begin; r < end; ++r) {
+          const T* image = x + r / s.out_height * s.height * s.width * s.channels;
+          const Range h = covered(r % s.out_height, s.height, s);
+          for (std::int64_t ow = 0; ow < s.out_width; ++ow) {
+            const Range w = covered(ow, s.width, s);
+            const std::int64_t out = (r * s.out_width + ow) * s.channels;
+            for_vectors(
+                s.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {
+                  pool_window(y + out + c, index == nullptr ? nullptr : index + out + c, image + c, h, w, s, count);
+                });
+          }
+        }
+      });
 }
 
 template <class T>
 void max_pool2d_backward(T* dx, const T* dy, const std::int32_t* index, const PoolShape& shape) {
-  const std::int64_t row = shape.width * shape.channels;
-  parallel_rows(shape.images * shape.height, row, [=](std::int64_t begin, std::int64_t end) {
+  const PoolShape s = shape;
+  parallel_rows(s.images * s.height, s.width * s.channels, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const std::int64_t image = r / shape.height * shape.out_height, h = r % shape.height;
-      const Range rows = covering(h, shape.out_height, shape);
-      for (std::int64_t w = 0; w < shape.width; ++w) {
-        const Range cols = covering(w, shape.out_width, shape);
+      const std::int64_t row = r % s.height, image = r / s.height * s.out_height * s.out_width * s.channels;
+      const Range h = covering(row, s.out_height, s);
+      for (std::int64_t col = 0; col < s.width; ++col) {
+        const Range w = covering(col, s.out_width, s);
+        T* to = dx + (r * s.width + col) * s.channels;
         for_vectors(
-            shape.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {
-              const i32x16 here = i32x16{} + static_cast<std::int32_t>(h * shape.width + w);
-              f32x16 sum = {};
-              for (std::int64_t oh = rows.begin; oh < rows.end; ++oh)
-                for (std::int64_t ow = cols.begin; ow < cols.end; ++ow) {
-                  const std::int64_t out = ((image + oh) * shape.out_width + ow) * shape.channels + c;
-                  sum += load_index(index + out, count) == here ? load(dy + out, count) : splat(0);
-                }
-              store(dx + (r * shape.width + w) * shape.channels + c, sum, count);
+            s.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {
+              gather_gradient(to + c, dy + image + c, index + image + c, row * s.width + col, h, w, s, count);
             });
       }
     }

@@ -1,5 +1,5 @@
-// Threads share the rows. A row is read from memory once, by the pass for its maximum; the passes for the sum and the
-// result find it in the cache.
+// Threads share the rows. A row is read from memory once, by the pass for its maximum; the pass for the terms e^(x - m)
+// finds it in the cache and, where the row is not too long, keeps them for the last pass.
 #include "kernels/softmax.hpp"
 
 #include <cmath>
@@ -7,17 +7,33 @@
 #include "kernels/cpu/row_statistics.hpp"
 
 namespace clip::kernels::cpu {
+namespace {
+
+constexpr std::int64_t kept_terms = 4096;
+
+}  // namespace
 
 template <class T>
 void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
   const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
+    alignas(64) float terms[kept_terms];
     for (std::int64_t r = begin; r < end; ++r) {
-      const RowStatistics row = row_statistics(x + r * cols, cols);
-      const float top = row.max, scale = 1.0f / row.sum;
-      map(
-          y + r * cols, 0, cols,
-          streamed, [=](f32x16 v) __attribute__((always_inline)) { return exp(v - top) * scale; }, x + r * cols);
+      const T* row = x + r * cols;
+      const float top = row_max(row, cols);
+      const auto term = [=](f32x16 v) __attribute__((always_inline)) { return exp_nonpositive(v - top); };
+      if (cols <= kept_terms) {
+        map(terms, 0, cols, false, term, row);
+        const float scale = 1.0f / sum_of(
+                                       cols, [](f32x16 v) __attribute__((always_inline)) { return v; }, terms);
+        map(
+            y + r * cols, 0, cols, streamed, [=](f32x16 v) __attribute__((always_inline)) { return v * scale; }, terms);
+      } else {
+        const float scale = 1.0f / row_sum_exp(row, cols, top);
+        map(
+            y + r * cols, 0, cols, streamed, [=](f32x16 v) __attribute__((always_inline)) { return term(v) * scale; },
+            row);
+      }
     }
   });
 }
@@ -28,11 +44,8 @@ void softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::in
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T *g = dy + r * cols, *p = y + r * cols;
-      f32x16 s = {};
-      std::int64_t i = 0;
-      for (; i + lanes <= cols; i += lanes) s += load(g + i) * load(p + i);
-      if (i < cols) s += load(g + i, cols - i) * load(p + i, cols - i);
-      const float dot = sum(s);
+      const float dot = sum_of(
+          cols, [](f32x16 gv, f32x16 pv) __attribute__((always_inline)) { return gv * pv; }, g, p);
       map(
           dx + r * cols, 0, cols,
           streamed, [=](f32x16 gv, f32x16 pv) __attribute__((always_inline)) { return pv * (gv - dot); }, g, p);
@@ -45,8 +58,9 @@ void log_softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols)
   const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const RowStatistics row = row_statistics(x + r * cols, cols);
-      const float top = row.max, log_sum = std::log(row.sum);
+      const float top = row_max(x + r * cols, cols);
+      const auto term = [=](f32x16 v) __attribute__((always_inline)) { return exp_nonpositive(v - top); };
+      const float log_sum = std::log(sum_of(cols, term, x + r * cols));
       map(
           y + r * cols, 0, cols, streamed, [=](f32x16 v) __attribute__((always_inline)) { return (v - top) - log_sum; },
           x + r * cols);
@@ -60,14 +74,11 @@ void log_softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T *g = dy + r * cols, *ly = y + r * cols;
-      f32x16 s = {};
-      std::int64_t i = 0;
-      for (; i + lanes <= cols; i += lanes) s += load(g + i);
-      if (i < cols) s += load(g + i, cols - i);
-      const float total = sum(s);
+      const float total = sum_of(
+          cols, [](f32x16 gv) __attribute__((always_inline)) { return gv; }, g);
       map(
-          dx + r * cols, 0, cols,
-          streamed, [=](f32x16 gv, f32x16 yv) __attribute__((always_inline)) { return gv - exp(yv) * total; }, g, ly);
+          dx + r * cols, 0, cols, streamed,
+          [=](f32x16 gv, f32x16 yv) __attribute__((always_inline)) { return gv - exp_nonpositive(yv) * total; }, g, ly);
     }
   });
 }

@@ -1,27 +1,40 @@
 #pragma once
-// Elementary functions on sixteen lanes. Polynomials are Cephes' single-precision ones (exp, log, tanh), accurate to
-// about 2 units in the last place, and a minimax fit for the normal distribution function.
+// Elementary functions on sixteen lanes, accurate to 2 or 3 units in the last place. Polynomials are Cephes'
+// single-precision ones (log, tanh) and minimax fits (exp, the normal distribution function).
 #include "kernels/cpu/simd.hpp"
 
 namespace clip::kernels::cpu {
 
+/// What e^x = 2^n p is made of: p for the nearest n, and n with its exponent's bias in the low bits.
+struct ExpParts {
+  f32x16 p;
+  i32x16 biased;
+};
+CLIP_INLINE ExpParts exp_parts(f32x16 x) {
+  constexpr float round_bias = 12582912.0f + 127;  // 1.5 * 2^23 rounds to integers
+  const f32x16 biased = x * 1.44269504f + round_bias;
+  const f32x16 n = biased - round_bias;
+  const f32x16 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // |r| <= ln 2 / 2
+  f32x16 p = r * 8.3125266e-3f + 4.1890328e-2f;                  // minimax, 1.1e-7 relative error
+  p = p * r + 1.6667115e-1f;
+  p = p * r + 4.9999230e-1f;
+  p = p * r + 1.0f;
+  return {p * r + 1.0f, as_int(biased)};
+}
+
 /// e^x; 0 below the smallest normal number, infinity above the largest.
 CLIP_INLINE f32x16 exp(f32x16 x) {
-  constexpr float lowest = -87.33654f, highest = 88.72283f, round_bias = 12582912.0f;  // 1.5 * 2^23
-  const f32x16 clamped = x < lowest ? splat(lowest) : x > highest ? splat(highest) : x;
-  const f32x16 biased = clamped * 1.44269504f + round_bias;
-  const i32x16 n = as_int(biased) - as_int(splat(round_bias));
-  const f32x16 whole = biased - round_bias;
-  const f32x16 r = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  f32x16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  // 2^n as 2^(n-1) * 2: n reaches 128, one more than an exponent holds
-  const f32x16 y = p * as_float((n + 126) << 23) * 2.0f;
+  constexpr float lowest = -87.33654f, highest = 88.72283f;
+  const auto [p, biased] = exp_parts(x);
+  // adding n to p's exponent also reaches n = 128, for which 2^n is no number
+  const f32x16 y = as_float(as_int(p) + (biased << 23) - (127 << 23));
   return x < lowest ? splat(0) : x > highest ? splat(__builtin_inff()) : x != x ? x : y;
+}
+
+/// e^x for x <= 0, in half the instructions; 0 from x = -87.7, just below the smallest normal number, downwards.
+CLIP_INLINE f32x16 exp_nonpositive(f32x16 x) {
+  const auto [p, biased] = exp_parts(max(splat(-88), x));  // there 2^n is 0; a NaN stays
+  return p * as_float(biased << 23);
 }
 
 /// Natural logarithm; -infinity at 0, NaN below. Subnormal numbers count as 0.
@@ -50,7 +63,10 @@ CLIP_INLINE f32x16 log(f32x16 x) {
 }
 
 /// 1 / (1 + e^-x)
-CLIP_INLINE f32x16 sigmoid(f32x16 x) { return 1.0f / (1.0f + exp(-x)); }
+CLIP_INLINE f32x16 sigmoid(f32x16 x) {
+  const f32x16 e = exp_nonpositive(-abs(x));
+  return (x < 0.0f ? e : splat(1)) / (1.0f + e);
+}
 
 CLIP_INLINE f32x16 tanh(f32x16 x) {
   const f32x16 z = abs(x), x2 = x * x;
@@ -58,8 +74,9 @@ CLIP_INLINE f32x16 tanh(f32x16 x) {
   p = p * x2 - 5.37397155531e-2f;
   p = p * x2 + 1.33314422036e-1f;
   p = p * x2 - 3.33332819422e-1f;
-  const f32x16 near = p * x2 * x + x;
-  const f32x16 far = 1.0f - 2.0f / (exp(z + z) + 1.0f);
+  const f32x16 near = (p * x2 + 1.0f) * x;  // keeps the sign of 0
+  const f32x16 e = exp_nonpositive(z * -2.0f);
+  const f32x16 far = (1.0f - e) / (1.0f + e);
   return z < 0.625f ? near : x < 0.0f ? -far : far;
 }
 
@@ -79,7 +96,7 @@ CLIP_INLINE NormalCdf normal_cdf(f32x16 x) {
   p = p * t + 7.424113548e-02f;
   p = p * t + 8.534597779e-02f;
   p = p * t + 8.459480686e-02f;
-  const f32x16 bell = exp(x * x * -0.5f);
+  const f32x16 bell = exp_nonpositive(x * x * -0.5f);
   const f32x16 lower = bell * p * t;
   return {x < 0.0f ? lower : 1.0f - lower, bell};
 }

@@ -1,7 +1,5 @@
 #pragma once
-// Philox 4x32-10 (clip/core/random.hpp) for four counters at once, its sixteen words in the order of the stream.
-#include <array>
-#include <cstddef>
+// Philox 4x32-10 (clip/core/random.hpp) for eight counters at once.
 #include <cstdint>
 
 #include "kernels/cpu/simd.hpp"
@@ -10,35 +8,38 @@ namespace clip::kernels::cpu {
 
 using u64x8 = std::uint64_t __attribute__((vector_size(64)));
 
-/// The random stream of a seed. A counter's four words lie in two 64-bit lanes, so that a round is: the products of the
-/// lanes' lower halves, their words reversed, xor the lanes' upper halves, xor the round's key.
+/// Thirty-two words of a stream, in its order.
+struct PhiloxWords {
+  u32x16 first, second;
+};
+
+/// The random stream of a seed. Eight counters at once, each word in the lower half of a 64-bit lane, where products
+/// leave it: the upper halves hold what comes along and are ignored until the end.
 class PhiloxStream {
  public:
-  CLIP_INLINE explicit PhiloxStream(std::uint64_t seed) {
-    auto low = static_cast<std::uint32_t>(seed), high = static_cast<std::uint32_t>(seed >> 32);
-    for (u64x8& key : keys_) {
-      key = u64x8{low, high, low, high, low, high, low, high};
-      low += 0x9E3779B9u;
-      high += 0xBB67AE85u;
-    }
-  }
+  CLIP_INLINE explicit PhiloxStream(std::uint64_t seed)
+      : low_(static_cast<std::uint32_t>(seed)), high_(static_cast<std::uint32_t>(seed >> 32)) {}
 
-  /// Words of the blocks `first` to `first` + 3.
-  CLIP_INLINE u32x16 words(std::uint64_t first) const {
-    constexpr u64x8 multipliers = {0xD2511F53u, 0xCD9E8D57u, 0xD2511F53u, 0xCD9E8D57u,
-                                   0xD2511F53u, 0xCD9E8D57u, 0xD2511F53u, 0xCD9E8D57u};
-    u64x8 state = {first, 0, first + 1, 0, first + 2, 0, first + 3, 0};
-    for (const u64x8& key : keys_) {
-      const u32x16 products = (u32x16)((state & 0xffffffffu) * multipliers);
-      const u32x16 reversed =
-          __builtin_shufflevector(products, products, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12);
-      state = (u64x8)reversed ^ (state >> 32) ^ key;
+  /// Words of the blocks `first` to `first` + 7.
+  CLIP_INLINE PhiloxWords words(std::uint64_t first) const {
+    constexpr std::uint64_t lower = 0xffffffffu;
+    const u64x8 index = u64x8{0, 1, 2, 3, 4, 5, 6, 7} + first;
+    u64x8 c0 = index, c1 = index >> 32, c2 = {}, c3 = {};
+    std::uint32_t low = low_, high = high_;
+    for (int round = 0; round < 10; ++round, low += 0x9E3779B9u, high += 0xBB67AE85u) {
+      const u64x8 a = (c0 & lower) * 0xD2511F53u, b = (c2 & lower) * 0xCD9E8D57u;
+      c0 = (b >> 32) ^ c1 ^ low;
+      c2 = (a >> 32) ^ c3 ^ high;
+      c1 = b;
+      c3 = a;
     }
-    return (u32x16)state;
+    const u64x8 c01 = (c0 & lower) | (c1 << 32), c23 = (c2 & lower) | (c3 << 32);
+    return {(u32x16)__builtin_shufflevector(c01, c23, 0, 8, 1, 9, 2, 10, 3, 11),
+            (u32x16)__builtin_shufflevector(c01, c23, 4, 12, 5, 13, 6, 14, 7, 15)};
   }
 
  private:
-  std::array<u64x8, 10> keys_;
+  std::uint32_t low_, high_;
 };
 
 }  // namespace clip::kernels::cpu

@@ -14,11 +14,11 @@ TEST_CASE("vectorised Philox equals the scalar one bit for bit", "[kernels]") {
     for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{0xfffffffeu}, ~std::uint64_t{0} - 5000}) {
       std::vector<std::uint32_t> words(16384);
       std::uint32_t* out = words.data();
-      cpu::vectorized(0, 1024, [=](std::int64_t begin, std::int64_t end) {
+      cpu::vectorized(0, 512, [=](std::int64_t begin, std::int64_t end) {
         const cpu::PhiloxStream stream(seed);
         for (std::int64_t i = begin; i < end; ++i) {
-          const cpu::u32x16 v = stream.words(first + static_cast<std::uint64_t>(4 * i));
-          std::memcpy(out + 16 * i, &v, sizeof v);
+          const cpu::PhiloxWords v = stream.words(first + static_cast<std::uint64_t>(8 * i));
+          std::memcpy(out + 32 * i, &v, sizeof v);
         }
       });
       int wrong = 0;

@@ -73,7 +73,7 @@ struct Saved {
 };
 
 Grads attention_backward(const Tensor& dy, const Saved& saved) {
-  const auto& [q, k, v, y, lse, mask, offsets, shape] = saved;
+  const Tensor &q = saved.q, &k = saved.k, &v = saved.v;
   const bool keys = k.needs_grad() || v.needs_grad();
   Tensor dq = q.needs_grad() ? empty_like(q) : Tensor();
   Tensor dk = keys ? empty_like(k) : Tensor(), dv = keys ? empty_like(v) : Tensor();
@@ -81,11 +81,11 @@ Grads attention_backward(const Tensor& dy, const Saved& saved) {
     T* dq_out = dq.defined() ? dq.mutable_data<T>() : nullptr;
     T *dk_out = keys ? dk.mutable_data<T>() : nullptr, *dv_out = keys ? dv.mutable_data<T>() : nullptr;
     on_device(q.device(), "attention", [&] {
-      const AttentionScratch need = kernels::cpu::attention_backward_scratch(shape);
+      const AttentionScratch need = kernels::cpu::attention_backward_scratch(saved.shape);
       Tensor scratch({need.total()});
       kernels::cpu::attention_backward(dq_out, dk_out, dv_out, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
-                                       y.data<T>(), lse.data<float>(), shape, scratch.mutable_data<float>(),
-                                       need.workers);
+                                       saved.y.data<T>(), saved.lse.data<float>(), saved.shape,
+                                       scratch.mutable_data<float>(), need.workers);
     });
   });
   return Grads{dq, dk, dv, Tensor(), Tensor()};

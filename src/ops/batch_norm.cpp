@@ -1,5 +1,8 @@
 #include "clip/ops/batch_norm.hpp"
 
+#include <tuple>
+#include <utility>
+
 #include "clip/autograd.hpp"
 #include "clip/ops/cast.hpp"
 #include "kernels/batch_norm.hpp"
@@ -34,14 +37,15 @@ Tensor scratch(std::int64_t rows, std::int64_t cols, const Device& device) {
 
 /// Mean and biased variance of x's channels; moves the running ones towards them.
 std::pair<Tensor, Tensor> batch_statistics(const Tensor& x, Tensor& running_mean, Tensor& running_var, float momentum) {
-  const auto [rows, cols] = as_rows(x.shape());
-  Tensor mean({cols}, dtype::f32, x.device()), variance = empty_like(mean), partial = scratch(rows, cols, x.device());
+  const Rows size = as_rows(x.shape());
+  Tensor mean({size.cols}, dtype::f32, x.device()), variance = empty_like(mean);
+  Tensor partial = scratch(size.rows, size.cols, x.device());
   float *m = mean.mutable_data<float>(), *v = variance.mutable_data<float>(), *parts = partial.mutable_data<float>();
   float *running_m = running_mean.mutable_data<float>(), *running_v = running_var.mutable_data<float>();
   dispatch_float(x.dtype(), op, [&]<class T>() {
     on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_statistics(m, v, parts, x.data<T>(), rows, cols);
-      kernels::cpu::batch_norm_update(running_m, running_v, m, v, momentum, rows, cols);
+      kernels::cpu::batch_norm_statistics(m, v, parts, x.data<T>(), size.rows, size.cols);
+      kernels::cpu::batch_norm_update(running_m, running_v, m, v, momentum, size.rows, size.cols);
     });
   });
   return {mean, variance};
@@ -49,20 +53,21 @@ std::pair<Tensor, Tensor> batch_statistics(const Tensor& x, Tensor& running_mean
 
 Grads batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd,
                           const Tensor& weight, bool training) {
-  const auto [rows, cols] = as_rows(x.shape());
-  Tensor dx = x.needs_grad() ? empty_like(x) : Tensor(), partial = scratch(rows, cols, x.device());
-  Tensor dparameters({2, cols}, dtype::f32, x.device());
+  const Rows size = as_rows(x.shape());
+  Tensor dx = x.needs_grad() ? empty_like(x) : Tensor(), partial = scratch(size.rows, size.cols, x.device());
+  Tensor dparameters({2, size.cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), op, [&]<class T>() {
     const T *g = dy.data<T>(), *in = x.data<T>();
     T* out = dx.defined() ? dx.mutable_data<T>() : nullptr;
     float *sums = dparameters.mutable_data<float>(), *parts = partial.mutable_data<float>();
     const float *m = mean.data<float>(), *s = rstd.data<float>(), *w = weight.data<float>();
     on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_parameter_gradients(sums, parts, g, in, m, s, rows, cols);
-      if (out != nullptr) kernels::cpu::batch_norm_backward(out, g, in, m, s, w, training ? sums : nullptr, rows, cols);
+      kernels::cpu::batch_norm_parameter_gradients(sums, parts, g, in, m, s, size.rows, size.cols);
+      if (out != nullptr)
+        kernels::cpu::batch_norm_backward(out, g, in, m, s, w, training ? sums : nullptr, size.rows, size.cols);
     });
   });
-  return Grads{dx, dparameters.view(0, {cols}), dparameters.view(cols, {cols}), Tensor()};
+  return Grads{dx, dparameters.view(0, {size.cols}), dparameters.view(size.cols, {size.cols}), Tensor()};
 }
 
 }  // namespace
@@ -75,20 +80,20 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, Ten
   check_parameter(x, bias, "bias");
   check_running(x, running_mean, "running_mean");
   check_running(x, running_var, "running_var");
-  const auto [rows, cols] = as_rows(x.shape());
-  check(!options.training || rows >= 2, op, "expected more than one value per channel when training, got shape ",
+  const Rows size = as_rows(x.shape());
+  check(!options.training || size.rows >= 2, op, "expected more than one value per channel when training, got shape ",
         x.shape());
   const Tensor w = to(weight, dtype::f32), b = to(bias, dtype::f32);
-  const auto [mean, variance] = options.training ? batch_statistics(x, running_mean, running_var, options.momentum)
-                                                 : std::pair<Tensor, Tensor>{running_mean, running_var};
-  Tensor y = empty_like(x), rstd({cols}, dtype::f32, x.device());
+  Tensor mean = running_mean, variance = running_var;
+  if (options.training) std::tie(mean, variance) = batch_statistics(x, running_mean, running_var, options.momentum);
+  Tensor y = empty_like(x), rstd({size.cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), op, [&]<class T>() {
     T* out = y.mutable_data<T>();
     float* s = rstd.mutable_data<float>();
     const float *m = mean.data<float>(), *v = variance.data<float>();
     on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_rstd(s, v, options.eps, cols);
-      kernels::cpu::batch_norm_forward(out, x.data<T>(), m, s, w.data<float>(), b.data<float>(), rows, cols);
+      kernels::cpu::batch_norm_rstd(s, v, options.eps, size.cols);
+      kernels::cpu::batch_norm_forward(out, x.data<T>(), m, s, w.data<float>(), b.data<float>(), size.rows, size.cols);
     });
   });
   // the mean is an input too, so that backward notices when a running one was updated since

@@ -12,13 +12,13 @@ constexpr const char* name = "cross_entropy";
 
 Tensor class_backward(const Tensor& dy, const Tensor& logits, const Tensor& classes, const Tensor& lse) {
   Tensor dx = empty_like(logits);
-  const auto [rows, cols] = as_rows(logits.shape());
+  const Rows size = as_rows(logits.shape());
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     dispatch_index(classes.dtype(), name, [&]<class I>() {
       T* out = dx.mutable_data<T>();
       on_device(logits.device(), name, [&] {
         kernels::cpu::cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), classes.data<I>(), lse.data<float>(),
-                                             rows, cols);
+                                             size.rows, size.cols);
       });
     });
   });
@@ -27,12 +27,12 @@ Tensor class_backward(const Tensor& dy, const Tensor& logits, const Tensor& clas
 
 Tensor soft_backward(const Tensor& dy, const Tensor& logits, const Tensor& targets, const Tensor& lse) {
   Tensor dx = empty_like(logits);
-  const auto [rows, cols] = as_rows(logits.shape());
+  const Rows size = as_rows(logits.shape());
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = dx.mutable_data<T>();
     on_device(logits.device(), name, [&] {
       kernels::cpu::soft_cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), targets.data<T>(),
-                                                lse.data<float>(), rows, cols);
+                                                lse.data<float>(), size.rows, size.cols);
     });
   });
   return dx;
@@ -40,28 +40,29 @@ Tensor soft_backward(const Tensor& dy, const Tensor& logits, const Tensor& targe
 
 Tensor soft_targets_backward(const Tensor& dy, const Tensor& logits, const Tensor& lse) {
   Tensor dt = empty_like(logits);
-  const auto [rows, cols] = as_rows(logits.shape());
+  const Rows size = as_rows(logits.shape());
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = dt.mutable_data<T>();
     on_device(logits.device(), name, [&] {
-      kernels::cpu::soft_cross_entropy_targets_backward(out, dy.data<T>(), logits.data<T>(), lse.data<float>(), rows,
-                                                        cols);
+      kernels::cpu::soft_cross_entropy_targets_backward(out, dy.data<T>(), logits.data<T>(), lse.data<float>(),
+                                                        size.rows, size.cols);
     });
   });
   return dt;
 }
 
 Tensor with_classes(const Tensor& logits, const Tensor& classes) {
-  const auto [rows, cols] = as_rows(logits.shape());
-  check_indices(classes, cols, logits.device(), name, "classes");
+  const Rows size = as_rows(logits.shape());
+  check_indices(classes, size.cols, logits.device(), name, "classes");
   Tensor y({}, logits.dtype(), logits.device());
-  Tensor lse({rows}, dtype::f32, logits.device()), scratch = empty_like(lse);
+  Tensor lse({size.rows}, dtype::f32, logits.device()), scratch = empty_like(lse);
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     dispatch_index(classes.dtype(), name, [&]<class I>() {
       T* out = y.mutable_data<T>();
       float *sums = lse.mutable_data<float>(), *losses = scratch.mutable_data<float>();
       on_device(logits.device(), name, [&] {
-        kernels::cpu::cross_entropy_forward(out, sums, logits.data<T>(), classes.data<I>(), rows, cols, losses);
+        kernels::cpu::cross_entropy_forward(out, sums, logits.data<T>(), classes.data<I>(), size.rows, size.cols,
+                                            losses);
       });
     });
   });
@@ -74,14 +75,15 @@ Tensor with_soft_targets(const Tensor& logits, const Tensor& targets) {
   check(targets.dtype() == logits.dtype(), name, "expected soft targets of the dtype of logits, ", logits.dtype(),
         ", got ", targets.dtype());
   check(targets.device() == logits.device(), name, "expected targets on ", logits.device(), ", got ", targets.device());
-  const auto [rows, cols] = as_rows(logits.shape());
+  const Rows size = as_rows(logits.shape());
   Tensor y({}, logits.dtype(), logits.device());
-  Tensor lse({rows}, dtype::f32, logits.device()), scratch = empty_like(lse);
+  Tensor lse({size.rows}, dtype::f32, logits.device()), scratch = empty_like(lse);
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = y.mutable_data<T>();
     float *sums = lse.mutable_data<float>(), *losses = scratch.mutable_data<float>();
     on_device(logits.device(), name, [&] {
-      kernels::cpu::soft_cross_entropy_forward(out, sums, logits.data<T>(), targets.data<T>(), rows, cols, losses);
+      kernels::cpu::soft_cross_entropy_forward(out, sums, logits.data<T>(), targets.data<T>(), size.rows, size.cols,
+                                               losses);
     });
   });
   return record(name, y, {logits, targets}, [logits, targets, lse](const Tensor& dy) {

@@ -21,20 +21,20 @@ void check_parameter(const Tensor& x, const Tensor& parameter, const char* name)
 /// All three gradients, since one pass over dy and x makes them all.
 Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd,
                           const Tensor& weight) {
-  const auto [rows, cols] = as_rows(x.shape());
-  const std::int64_t blocks = kernels::layer_norm_blocks(rows);
+  const Rows size = as_rows(x.shape());
+  const std::int64_t blocks = kernels::layer_norm_blocks(size.rows);
   Tensor dx = empty_like(x);
-  Tensor partial({blocks, 2, cols}, dtype::f32, x.device()), dparameters({2, cols}, dtype::f32, x.device());
+  Tensor partial({blocks, 2, size.cols}, dtype::f32, x.device()), dparameters({2, size.cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), "layer_norm", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     float *parts = partial.mutable_data<float>(), *sums = dparameters.mutable_data<float>();
     on_device(x.device(), "layer_norm", [&] {
       kernels::cpu::layer_norm_backward(out, parts, dy.data<T>(), x.data<T>(), mean.data<float>(), rstd.data<float>(),
-                                        weight.data<float>(), rows, cols);
-      kernels::cpu::sum(sums, parts, 1, blocks, 2 * cols);
+                                        weight.data<float>(), size.rows, size.cols);
+      kernels::cpu::sum(sums, parts, 1, blocks, 2 * size.cols);
     });
   });
-  return Grads{dx, dparameters.view(0, {cols}), dparameters.view(cols, {cols})};
+  return Grads{dx, dparameters.view(0, {size.cols}), dparameters.view(size.cols, {size.cols})};
 }
 
 }  // namespace
@@ -43,15 +43,16 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, flo
   check(x.rank() >= 1, "layer_norm", "expected rank >= 1, got shape ", x.shape());
   check_parameter(x, weight, "weight");
   check_parameter(x, bias, "bias");
-  const auto [rows, cols] = as_rows(x.shape());
+  const Rows size = as_rows(x.shape());
   const Tensor w = to(weight, dtype::f32), b = to(bias, dtype::f32);
   Tensor y = empty_like(x);
-  Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
+  Tensor mean({size.rows}, dtype::f32, x.device()), rstd = empty_like(mean);
   dispatch_float(x.dtype(), "layer_norm", [&]<class T>() {
     T* out = y.mutable_data<T>();
     float *m = mean.mutable_data<float>(), *s = rstd.mutable_data<float>();
     on_device(x.device(), "layer_norm", [&] {
-      kernels::cpu::layer_norm_forward(out, m, s, x.data<T>(), w.data<float>(), b.data<float>(), eps, rows, cols);
+      kernels::cpu::layer_norm_forward(out, m, s, x.data<T>(), w.data<float>(), b.data<float>(), eps, size.rows,
+                                       size.cols);
     });
   });
   return record("layer_norm", y, {x, w, b},

@@ -1,4 +1,6 @@
 #pragma once
+#include <utility>
+
 #include "clip/autograd.hpp"
 #include "clip/core/tensor.hpp"
 #include "kernels/packed_weights.hpp"
@@ -18,7 +20,7 @@ inline void check_operand(const char* op, const char* what, const Tensor& t, con
 inline Tensor output_from(Tensor residual, const Shape& shape, const Tensor& x) {
   if (!residual.defined()) return Tensor(shape, x.dtype(), x.device());
   const bool sole_owner = !residual.needs_grad() && residual.storage().use_count() == 1;
-  return sole_owner ? residual : residual.clone();
+  return sole_owner ? std::move(residual) : residual.clone();
 }
 
 /// The packed copies kept beside the weights, or null where packing would not pay: weights in training change at every

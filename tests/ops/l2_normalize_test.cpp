@@ -53,6 +53,15 @@ TEST_CASE("l2_normalize takes rows of zeros, tiny and large numbers", "[ops]") {
   CHECK(std::abs(dx[5]) < 1e-21);
 }
 
+TEST_CASE("l2_normalize divides rows shorter than eps by it", "[ops]") {
+  Tensor x = Tensor::of({3, 4}).requires_grad();
+  const Tensor y = l2_normalize(x, 10);
+  backward(y, Tensor::of({1, 2}));
+  CHECK(y.to_vector()[0] == Approx(0.3));
+  CHECK(x.grad().to_vector()[0] == Approx(0.1));
+  CHECK(x.grad().to_vector()[1] == Approx(0.2));
+}
+
 TEST_CASE("l2_normalize says what it cannot take", "[ops]") {
   check_throws([] { l2_normalize(Tensor::of(1)); }, "[l2_normalize] expected rank >= 1, got shape []");
   check_throws([] { l2_normalize(ones({2}), 0); }, "[l2_normalize] expected eps > 0, got 0");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/activation.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace clip;
@@ -121,7 +122,7 @@ TEST_CASE("tanh and sigmoid are accurate everywhere", "[kernels]") {
 }
 
 TEST_CASE("normal_cdf keeps its relative accuracy where it is small", "[kernels]") {
-  const auto f = LANES(normal_cdf(v).cdf);
+  const auto f = LANES(normal_cdf(v));
   const std::vector<float> near = sweep(-2, 20), far = sweep(-12, -2);
   CHECK(worst_ulp(near, evaluate(near, f), phi) < 10);
   CHECK(worst_ulp(far, evaluate(far, f), phi) < 80);  // x^2 / 2 is rounded before its exponential
@@ -157,4 +158,24 @@ TEST_CASE("bf16 lanes widen and round as the scalar type does", "[kernels]") {
     wrong += std::bit_cast<std::uint32_t>(back[i]) != std::uint32_t{y[i].bits} << 16;
   }
   CHECK(wrong == 0);
+}
+
+TEST_CASE("gelu and its derivative hold at infinities and keep NaN", "[kernels]") {
+  constexpr float x[] = {inf, -inf, not_a_number, 0, -20, 20};
+  constexpr float ones[] = {1, 1, 1, 1, 1, 1};
+  float y[6], dx[6];
+  activation_forward(Activation::gelu, y, x, 6);
+  activation_backward(Activation::gelu, dx, ones, x, 6);
+  CHECK(y[0] == inf);
+  CHECK(y[1] == 0);
+  CHECK(std::isnan(y[2]));
+  CHECK(y[3] == 0);
+  CHECK(y[4] == 0);
+  CHECK(y[5] == 20);
+  CHECK(dx[0] == 1);
+  CHECK(dx[1] == 0);
+  CHECK(std::isnan(dx[2]));
+  CHECK(dx[3] == 0.5f);
+  CHECK(dx[4] == 0);
+  CHECK(dx[5] == 1);
 }

@@ -33,12 +33,16 @@ void with_functions(Activation f, const Use& use) {
             const V t = tanh(x);
             return 1.0f - t * t;
           });
-    case Activation::gelu:
+    case Activation::gelu:  // x Phi(x) = max(x, 0) - |x| Phi(-|x|)
       return use(
-          [](V x) __attribute__((always_inline)) { return x * normal_cdf(x).cdf; },
           [](V x) __attribute__((always_inline)) {
-            const NormalCdf phi = normal_cdf(x);
-            return phi.cdf + x * phi.bell * inv_sqrt_2_pi;
+            const NormalTail tail = normal_tail(x);
+            return max(splat(0), x) - tail.magnitude * tail.probability;
+          },
+          [](V x) __attribute__((always_inline)) {
+            const NormalTail tail = normal_tail(x);
+            const V slope = x < 0.0f ? -tail.magnitude : tail.magnitude;
+            return (x < 0.0f ? tail.probability : 1.0f - tail.probability) + slope * tail.bell * inv_sqrt_2_pi;
           });
     case Activation::gelu_tanh:  // (1 + tanh u) / 2 = sigmoid(2 u)
       return use(

@@ -19,6 +19,7 @@ void layer_norm_forward(T* y, float* mean, float* rstd, const T* x, const float*
       const T* row = x + r * cols;
       const float m = scale * sum_of(
                                   cols, [](f32x16 v) __attribute__((always_inline)) { return v; }, row);
+      prefetch_next(row, cols);
       const float variance =
           scale * sum_of(
                       cols, [=](f32x16 v) __attribute__((always_inline)) { return (v - m) * (v - m); }, row);
@@ -35,21 +36,22 @@ void layer_norm_forward(T* y, float* mean, float* rstd, const T* x, const float*
 
 namespace {
 
-/// Adds dy n and dy of `rows` rows, at most four, to `dw` and `db`: the sums are loaded and stored once for all.
+struct Means {
+  float g, gn;
+};
+
+/// Means of g = dy w and of g n, for one row.
 template <class T>
-CLIP_INLINE void add_parameter_gradients(float* dw, float* db, const T* dy, const T* x, const float* mean,
-                                         const float* rstd, std::int64_t rows, std::int64_t cols) {
+CLIP_INLINE Means row_means(const T* dy, const T* x, const float* weight, float mean, float rstd, std::int64_t cols) {
+  f32x16 g = {}, gn = {};
   for_vectors(
-      cols, [=](std::int64_t i, auto count) __attribute__((always_inline)) {
-        f32x16 w = load(dw + i, count), b = load(db + i, count);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          const f32x16 g = load(dy + r * cols + i, count);
-          w += g * ((load(x + r * cols + i, count) - mean[r]) * rstd[r]);
-          b += g;
-        }
-        store(dw + i, w, count);
-        store(db + i, b, count);
+      cols, [&](std::int64_t i, auto count) __attribute__((always_inline)) {
+        const f32x16 v = load(dy + i, count) * load(weight + i, count);
+        g += v;
+        gn += v * (load(x + i, count) - mean);
       });
+  const float scale = 1.0f / static_cast<float>(cols);
+  return {sum(g) * scale, sum(gn) * scale * rstd};
 }
 
 }  // namespace
@@ -57,40 +59,25 @@ CLIP_INLINE void add_parameter_gradients(float* dw, float* db, const T* dy, cons
 template <class T>
 void layer_norm_backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
                          const float* weight, std::int64_t rows, std::int64_t cols) {
-  constexpr std::int64_t together = 4;
   const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
-  const float scale = 1.0f / static_cast<float>(cols);
   const std::int64_t blocks = layer_norm_blocks(rows);
   parallel_rows(blocks, rows / blocks * cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
-      float* dw = partial + block * 2 * cols;
-      float* db = dw + cols;
+      float *dw = partial + block * 2 * cols, *db = dw + cols;
       std::fill(dw, dw + 2 * cols, 0.0f);
-      const std::int64_t last = rows * (block + 1) / blocks;
-      for (std::int64_t first = rows * block / blocks; first < last; first += together) {
-        const std::int64_t count = std::min(together, last - first);
-        for (std::int64_t r = first; r < first + count; ++r) {
-          const T *g = dy + r * cols, *row = x + r * cols;
-          const float m = mean[r], s = rstd[r];
-          const float mean_g =
-              scale * sum_of(
-                          cols, [](f32x16 gv, f32x16 w) __attribute__((always_inline)) { return gv * w; }, g, weight);
-          const float mean_gn = scale * sum_of(
-                                            cols,
-                                            [=](f32x16 gv, f32x16 v, f32x16 w)
-                                                __attribute__((always_inline)) { return gv * w * ((v - m) * s); },
-                                            g, row, weight);
-          map(
-              dx + r * cols, 0, cols, streamed,
-              [=](f32x16 gv, f32x16 v, f32x16 w)
-                  __attribute__((always_inline)) { return s * (gv * w - mean_g - (v - m) * s * mean_gn); },
-              g, row, weight);
-        }
-        const std::int64_t at = first * cols;
-        if (count == together)
-          add_parameter_gradients(dw, db, dy + at, x + at, mean + first, rstd + first, together, cols);
-        else
-          add_parameter_gradients(dw, db, dy + at, x + at, mean + first, rstd + first, count, cols);
+      for (std::int64_t r = rows * block / blocks; r < rows * (block + 1) / blocks; ++r) {
+        const T *g = dy + r * cols, *in = x + r * cols;
+        T* out = dx + r * cols;
+        const float m = mean[r], s = rstd[r];
+        const Means means = row_means(g, in, weight, m, s, cols);
+        const bool past_caches = streamed && can_stream(out);
+        for_vectors(
+            cols, [=](std::int64_t i, auto count) __attribute__((always_inline)) {
+              const f32x16 gradient = load(g + i, count), n = (load(in + i, count) - m) * s;
+              store(dw + i, load(dw + i, count) + gradient * n, count);
+              store(db + i, load(db + i, count) + gradient, count);
+              put(out + i, s * (gradient * load(weight + i, count) - means.g - n * means.gn), past_caches, count);
+            });
       }
     }
   });

@@ -117,6 +117,13 @@ CLIP_INLINE float sum_of(std::int64_t n, const F& f, const From*... in) {
   return sum((s[0] + s[1]) + (s[2] + s[3]));
 }
 
+/// Asks for the row after `row`, so that it arrives while passes over the cached `row` compute. Harmless past the end.
+template <class T>
+CLIP_INLINE void prefetch_next(const T* row, std::int64_t cols) {
+  const char* next = reinterpret_cast<const char*>(row + cols);
+  for (std::int64_t i = 0; i < cols * static_cast<std::int64_t>(sizeof(T)); i += 64) __builtin_prefetch(next + i);
+}
+
 /// Stores past the caches: for outputs too large to be found there again, it saves reading each line before writing it.
 /// `p` must be aligned to 16 bytes. `parallel_for` orders these stores before what follows it.
 CLIP_INLINE void stream(float* p, f32x16 v) {
@@ -137,6 +144,18 @@ CLIP_INLINE void stream(bf16* p, f32x16 v) {
 #else
   store(p, v);
 #endif
+}
+/// Streams or stores; a part of a vector is always stored.
+template <class T>
+CLIP_INLINE void put(T* p, f32x16 v, bool streamed, AllLanes) {
+  if (streamed)
+    stream(p, v);
+  else
+    store(p, v);
+}
+template <class T>
+CLIP_INLINE void put(T* p, f32x16 v, bool, std::int64_t count) {
+  store(p, v, count);
 }
 /// Whether an output of `bytes` is better streamed: when it is large beside the last-level cache.
 bool should_stream(std::int64_t bytes);

@@ -52,8 +52,8 @@ TEST_CASE("slices agree with a double loop along every dimension", "[ops]") {
   for (int dim = 0; dim < 3; ++dim)
     for (const auto& [begin, end] : {std::pair{0, 0}, {0, 1}, {1, 4}, {4, 5}, {0, 5}})
       check_op(
-          "slice", [=](auto& in) { return slice(in[0], begin, end, dim); },
-          [=](auto& in) { return reference_slice(in[0], begin, end, dim); },
+          "slice", [=, begin = begin, end = end](auto& in) { return slice(in[0], begin, end, dim); },
+          [=, begin = begin, end = end](auto& in) { return reference_slice(in[0], begin, end, dim); },
           {random_array(Shape{3, 7, 65}.with(dim, 5))});
   const Tensor x = Tensor::of({{1, 2}, {3, 4}, {5, 6}});
   CHECK(slice(x, 1, 2).storage() == x.storage());

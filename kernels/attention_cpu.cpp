@@ -57,7 +57,7 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
 
   read_rows(result, rows_of(q, sequence.first_query, head, shape), first, count, dim, shape.scale);
   transpose(queries, result, count, dim);
-  std::fill(result, result + columns * padded, 0.0f);
+  std::fill(result, result + count * padded, 0.0f);
   alignas(64) float top[tile_rows], sum[tile_rows] = {}, decay[tile_rows];
   std::fill(top, top + tile_rows, std::numeric_limits<float>::lowest());  // finite: infinities would make NaN
 

@@ -67,23 +67,18 @@ CLIP_INLINE void write_row(T* to, const float* from, std::int64_t dim, float fac
   if (d < dim) store(to + d, load(from + d) * factor, dim - d);
 }
 
-/// Rows of zeros after the first `rows` of a tile, up to a whole vector of them.
-CLIP_INLINE void pad_rows(float* tile, std::int64_t rows, std::int64_t padded_dim) {
-  std::fill(tile + rows * padded_dim, tile + round_up(rows, lanes) * padded_dim, 0.0f);
-}
-/// A tile of `count` rows from `first` on.
+/// A tile of `count` rows from `first` on. What pads it to whole blocks is whatever was there: it reaches only results
+/// that nobody reads.
 template <class T>
 CLIP_INLINE void read_rows(float* tile, const Rows<const T>& from, std::int64_t first, std::int64_t count,
                            std::int64_t dim, float factor = 1) {
   const std::int64_t padded = round_up(dim, lanes);
   for (std::int64_t r = 0; r < count; ++r) read_row(tile + r * padded, from[first + r], dim, factor);
-  pad_rows(tile, count, padded);
 }
 template <class T>
 CLIP_INLINE void read_keys(float* tile, const Rows<const T>& from, const KeyTile& keys, std::int64_t dim) {
   const std::int64_t padded = round_up(dim, lanes);
   for (std::int64_t r = 0; r < keys.count; ++r) read_row(tile + r * padded, from[keys.key[r]], dim);
-  pad_rows(tile, keys.count, padded);
 }
 
 /// to [dim, tile_rows] = the transpose of the tile from [rows, dim], both padded; in blocks of 4 by 4, which every

@@ -51,6 +51,22 @@ TEST_CASE("softmax holds for logits far apart and for masked ones", "[ops]") {
   CHECK(std::isnan(softmax(full({3}, -inf)).to_vector()[0]));
 }
 
+TEST_CASE("softmax finds a large logit anywhere in a row, long ones too", "[ops]") {
+  for (const std::int64_t cols : {70, 1000, 4096, 5001})  // rows beyond 4096 elements take their own path
+    for (const std::int64_t at : {std::int64_t{0}, std::int64_t{33}, std::int64_t{50}, cols - 17, cols - 1}) {
+      Array x = random_array({2, cols}, -4, 4);
+      x[cols + at] = 300;
+      const Array expected = reference_softmax(x, false), logarithm = reference_softmax(x, true);
+      const Array y = to_array(softmax(to_tensor(x))), log_y = to_array(log_softmax(to_tensor(x)));
+      std::int64_t wrong = 0;
+      for (std::int64_t i = 0; i < 2 * cols; ++i) {
+        wrong += !(std::abs(y[i] - expected[i]) <= 2e-6 * expected[i] + 1e-37);
+        wrong += !(std::abs(log_y[i] - logarithm[i]) <= 1e-6 * std::abs(logarithm[i]));
+      }
+      CHECK(wrong == 0);
+    }
+}
+
 TEST_CASE("softmax refuses scalars and integers", "[ops]") {
   check_throws([] { softmax(Tensor::of(1)); }, "[softmax] expected rank >= 1, got shape []");
   check_throws([] { softmax(Tensor::of({1, 2}, dtype::i32)); }, "[softmax] expected f32 or bf16, got i32");

@@ -9,7 +9,7 @@ namespace {
 
 Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(y);
-  const auto [rows, cols] = as_rows(y.shape());
+  const std::int64_t cols = y.shape(-1), rows = as_rows(y.shape()).rows;
   dispatch_float(y.dtype(), "softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     on_device(y.device(), "softmax",
@@ -20,7 +20,7 @@ Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
 
 Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(y);
-  const auto [rows, cols] = as_rows(y.shape());
+  const std::int64_t cols = y.shape(-1), rows = as_rows(y.shape()).rows;
   dispatch_float(y.dtype(), "log_softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     on_device(y.device(), "log_softmax",
@@ -34,7 +34,7 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
 Tensor softmax(const Tensor& x) {
   check(x.rank() >= 1, "softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   dispatch_float(x.dtype(), "softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
     on_device(x.device(), "softmax", [&] { kernels::cpu::softmax_forward(out, x.data<T>(), rows, cols); });
@@ -45,7 +45,7 @@ Tensor softmax(const Tensor& x) {
 Tensor log_softmax(const Tensor& x) {
   check(x.rank() >= 1, "log_softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   dispatch_float(x.dtype(), "log_softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
     on_device(x.device(), "log_softmax", [&] { kernels::cpu::log_softmax_forward(out, x.data<T>(), rows, cols); });

@@ -32,9 +32,13 @@ Tensor scratch(std::int64_t rows, std::int64_t cols, const Device& device) {
   return Tensor({kernels::batch_norm_blocks(rows), 2, cols}, dtype::f32, device);
 }
 
+struct Statistics {
+  Tensor mean, variance;
+};
+
 /// Mean and biased variance of x's channels; moves the running ones towards them.
-std::pair<Tensor, Tensor> batch_statistics(const Tensor& x, Tensor& running_mean, Tensor& running_var, float momentum) {
-  const auto [rows, cols] = as_rows(x.shape());
+Statistics batch_statistics(const Tensor& x, Tensor& running_mean, Tensor& running_var, float momentum) {
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   Tensor mean({cols}, dtype::f32, x.device()), variance = empty_like(mean), partial = scratch(rows, cols, x.device());
   float *m = mean.mutable_data<float>(), *v = variance.mutable_data<float>(), *parts = partial.mutable_data<float>();
   float *running_m = running_mean.mutable_data<float>(), *running_v = running_var.mutable_data<float>();
@@ -49,7 +53,7 @@ std::pair<Tensor, Tensor> batch_statistics(const Tensor& x, Tensor& running_mean
 
 Grads batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd,
                           const Tensor& weight, bool training) {
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   Tensor dx = x.needs_grad() ? empty_like(x) : Tensor(), partial = scratch(rows, cols, x.device());
   Tensor dparameters({2, cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), op, [&]<class T>() {
@@ -75,26 +79,27 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, Ten
   check_parameter(x, bias, "bias");
   check_running(x, running_mean, "running_mean");
   check_running(x, running_var, "running_var");
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   check(!options.training || rows >= 2, op, "expected more than one value per channel when training, got shape ",
         x.shape());
   const Tensor w = to(weight, dtype::f32), b = to(bias, dtype::f32);
-  const auto [mean, variance] = options.training ? batch_statistics(x, running_mean, running_var, options.momentum)
-                                                 : std::pair<Tensor, Tensor>{running_mean, running_var};
+  const Statistics statistics = options.training ? batch_statistics(x, running_mean, running_var, options.momentum)
+                                                 : Statistics{running_mean, running_var};
   Tensor y = empty_like(x), rstd({cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), op, [&]<class T>() {
     T* out = y.mutable_data<T>();
     float* s = rstd.mutable_data<float>();
-    const float *m = mean.data<float>(), *v = variance.data<float>();
+    const float *m = statistics.mean.data<float>(), *v = statistics.variance.data<float>();
     on_device(x.device(), op, [&] {
       kernels::cpu::batch_norm_rstd(s, v, options.eps, cols);
       kernels::cpu::batch_norm_forward(out, x.data<T>(), m, s, w.data<float>(), b.data<float>(), rows, cols);
     });
   });
   // the mean is an input too, so that backward notices when a running one was updated since
-  return record(op, y, {x, w, b, mean}, [x, w, mean, rstd, training = options.training](const Tensor& dy) {
-    return batch_norm_backward(dy, x, mean, rstd, w, training);
-  });
+  return record(op, y, {x, w, b, statistics.mean},
+                [x, w, mean = statistics.mean, rstd, training = options.training](const Tensor& dy) {
+                  return batch_norm_backward(dy, x, mean, rstd, w, training);
+                });
 }
 
 }  // namespace clip

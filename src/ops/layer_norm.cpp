@@ -21,7 +21,7 @@ void check_parameter(const Tensor& x, const Tensor& parameter, const char* name)
 /// All three gradients, since one pass over dy and x makes them all.
 Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd,
                           const Tensor& weight) {
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   const std::int64_t blocks = kernels::layer_norm_blocks(rows);
   Tensor dx = empty_like(x);
   Tensor partial({blocks, 2, cols}, dtype::f32, x.device()), dparameters({2, cols}, dtype::f32, x.device());
@@ -43,7 +43,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, flo
   check(x.rank() >= 1, "layer_norm", "expected rank >= 1, got shape ", x.shape());
   check_parameter(x, weight, "weight");
   check_parameter(x, bias, "bias");
-  const auto [rows, cols] = as_rows(x.shape());
+  const std::int64_t cols = x.shape(-1), rows = as_rows(x.shape()).rows;
   const Tensor w = to(weight, dtype::f32), b = to(bias, dtype::f32);
   Tensor y = empty_like(x);
   Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);

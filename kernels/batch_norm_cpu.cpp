@@ -142,7 +142,6 @@ template <class T>
 void batch_norm_backward(T* dx, const T* dy, const T* x, const float* mean, const float* rstd, const float* weight,
                          const float* dparameters, std::int64_t rows, std::int64_t cols) {
   const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
-  const float *dw = dparameters, *db = dparameters + cols;
   const float scale = 1.0f / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     const auto running = [](f32x16 g, f32x16 s, f32x16 w) __attribute__((always_inline)) { return g * (s * w); };
@@ -155,7 +154,7 @@ void batch_norm_backward(T* dx, const T* dy, const T* x, const float* mean, cons
       if (dparameters == nullptr)
         map(dx + at, 0, cols, streamed, running, dy + at, rstd, weight);
       else
-        map(dx + at, 0, cols, streamed, own, dy + at, x + at, mean, rstd, weight, dw, db);
+        map(dx + at, 0, cols, streamed, own, dy + at, x + at, mean, rstd, weight, dparameters, dparameters + cols);
     }
   });
 }

@@ -9,6 +9,9 @@ if(CLIP_SANITIZE)
     -fno-sanitize-recover=all
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false in instrumented code
   target_link_options(clip_warnings INTERFACE -fsanitize=${CLIP_SANITIZE})
+  if(CLIP_SANITIZE MATCHES address)
+    target_compile_definitions(clip_warnings INTERFACE CLIP_ADDRESS_SANITIZER)
+  endif()
 endif()
 
 # ThreadSanitizer takes OpenMP's barriers for races unless the runtime tells it about them: LLVM's does, through its tool

@@ -66,7 +66,7 @@ void with_functions(Activation f, const Use& use) {
 
 template <class T>
 void activation_forward(Activation f, T* y, const T* x, std::int64_t n) {
-  const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(n);
   with_functions(f, [&](auto forward, auto) {
     parallel_elements(n, [=](std::int64_t begin, std::int64_t end) { map(y, begin, end, streamed, forward, x); });
   });
@@ -74,7 +74,7 @@ void activation_forward(Activation f, T* y, const T* x, std::int64_t n) {
 
 template <class T>
 void activation_backward(Activation f, T* dx, const T* dy, const T* x, std::int64_t n) {
-  const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(n);
   with_functions(f, [&](auto, auto derivative) {
     parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {
       map(

@@ -27,7 +27,7 @@ void walk(T* y, const T* a, const T* b, const Broadcast& s, const F& f) {
   if (s.rank <= 1) {
     const std::int64_t n = s.rank == 0 ? 1 : s.extent[0];
     const bool a_moves = s.rank == 1 && s.a_stride[0] != 0, b_moves = s.rank == 1 && s.b_stride[0] != 0;
-    const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(T)));
+    const bool streamed = should_stream<T>(n);
     return parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {
       row(y + begin, a + (a_moves ? begin : 0), b + (b_moves ? begin : 0), end - begin, a_moves, b_moves, streamed, f);
     });
@@ -62,7 +62,7 @@ void walk(T* y, const T* a, const T* b, const Broadcast& s, const F& f) {
 
 template <class T, class F>
 void each(T* y, const T* x, std::int64_t n, const F& f) {
-  const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(n);
   parallel_elements(n, [=](std::int64_t begin, std::int64_t end) { map(y, begin, end, streamed, f, x); });
 }
 
@@ -88,7 +88,7 @@ void arithmetic(Arithmetic op, T* y, const T* a, const T* b, const Broadcast& sh
 
 template <class T>
 void add(T* y, const T* a, const T* b, std::int64_t n) {
-  const bool streamed = y != a && y != b && should_stream(n * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = y != a && y != b && should_stream<T>(n);
   parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {
     map(
         y, begin, end, streamed, [](f32x16 u, f32x16 v) __attribute__((always_inline)) { return u + v; }, a, b);

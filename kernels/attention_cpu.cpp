@@ -61,8 +61,8 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
   alignas(64) float top[tile_rows], sum[tile_rows] = {}, decay[tile_rows];
   std::fill(top, top + tile_rows, std::numeric_limits<float>::lowest());  // finite: infinities would make NaN
 
-  const Rows<const T> k_rows = rows_of(k, sequence.first_key, head, shape);
-  const Rows<const T> v_rows = rows_of(v, sequence.first_key, head, shape);
+  const HeadRows<const T> k_rows = rows_of(k, sequence.first_key, head, shape);
+  const HeadRows<const T> v_rows = rows_of(v, sequence.first_key, head, shape);
   const std::int64_t end = shape.causal ? std::min(sequence.keys, first + count) : sequence.keys;
   KeyTile tile;
   for (std::int64_t next = 0; next_keys(tile, next, end, sequence);) {
@@ -79,7 +79,7 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
     tile_product(result, padded, {scores, 1, tile_rows}, values, padded, round_up(count, 4), padded, tile.count, true);
   }
 
-  const Rows<T> y_rows = rows_of(y, sequence.first_query + first, head, shape);
+  const HeadRows<T> y_rows = rows_of(y, sequence.first_query + first, head, shape);
   for (std::int64_t i = 0; i < count; ++i) {
     const bool blind = sum[i] == 0.0f;
     write_row(y_rows[i], result + i * padded, dim, blind ? 0.0f : 1.0f / sum[i]);
@@ -119,15 +119,6 @@ CLIP_INLINE void differentiate_row(float* s, float* dp, float lse, float delta, 
   }
 }
 
-template <class T>
-CLIP_INLINE float dot(const T* a, const T* b, std::int64_t n) {
-  f32x16 s = {};
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) s += load(a + i) * load(b + i);
-  if (i < n) s += load(a + i, n - i) * load(b + i, n - i);
-  return cpu::sum(s);
-}
-
 /// One head of one sequence: for each tile of keys all queries, so that dk and dv are summed in one tile each, while dq
 /// is summed in scratch.
 template <class T>
@@ -139,11 +130,11 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
         *dkeys = values_t + area, *dvalues = dkeys + area, *queries = dvalues + area, *dys = queries + area,
         *delta = dys + area, *dqueries = delta + round_up(shape.queries, lanes);
 
-  const Rows<const T> q_rows = rows_of(q, sequence.first_query, head, shape);
-  const Rows<const T> dy_rows = rows_of(dy, sequence.first_query, head, shape);
-  const Rows<const T> y_rows = rows_of(y, sequence.first_query, head, shape);
-  const Rows<const T> k_rows = rows_of(k, sequence.first_key, head, shape);
-  const Rows<const T> v_rows = rows_of(v, sequence.first_key, head, shape);
+  const HeadRows<const T> q_rows = rows_of(q, sequence.first_query, head, shape);
+  const HeadRows<const T> dy_rows = rows_of(dy, sequence.first_query, head, shape);
+  const HeadRows<const T> y_rows = rows_of(y, sequence.first_query, head, shape);
+  const HeadRows<const T> k_rows = rows_of(k, sequence.first_key, head, shape);
+  const HeadRows<const T> v_rows = rows_of(v, sequence.first_key, head, shape);
   const float* lse_rows = lse + sequence.first_query * shape.heads + head;
   for (std::int64_t i = 0; i < sequence.queries; ++i) delta[i] = dot(dy_rows[i], y_rows[i], dim);
   std::fill(dqueries, dqueries + round_up(sequence.queries, 4) * padded, 0.0f);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "kernels/cpu/simd.hpp"
+#include "kernels/reduce.hpp"
 
 namespace clip::kernels::cpu {
 namespace {
@@ -114,7 +115,7 @@ void batch_norm_rstd(float* rstd, const float* variance, float eps, std::int64_t
 template <class T>
 void batch_norm_forward(T* y, const T* x, const float* mean, const float* rstd, const float* weight, const float* bias,
                         std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     const auto normalise = [](f32x16 v, f32x16 m, f32x16 s, f32x16 w, f32x16 b) __attribute__((always_inline)) {
       return (v - m) * (s * w) + b;
@@ -133,15 +134,13 @@ void batch_norm_parameter_gradients(float* dparameters, float* partial, const T*
       add_gradients(own, own + cols, dy + r * cols, x + r * cols, mean, rstd, together, cols);
     if (r < end) add_gradients(own, own + cols, dy + r * cols, x + r * cols, mean, rstd, end - r, cols);
   });
-  std::fill(dparameters, dparameters + 2 * cols, 0.0f);
-  for (std::int64_t b = 0; b < batch_norm_blocks(rows); ++b)
-    for (std::int64_t i = 0; i < 2 * cols; ++i) dparameters[i] += partial[b * 2 * cols + i];
+  sum(dparameters, partial, 1, batch_norm_blocks(rows), 2 * cols);
 }
 
 template <class T>
 void batch_norm_backward(T* dx, const T* dy, const T* x, const float* mean, const float* rstd, const float* weight,
                          const float* dparameters, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const float scale = 1.0f / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     const auto running = [](f32x16 g, f32x16 s, f32x16 w) __attribute__((always_inline)) { return g * (s * w); };

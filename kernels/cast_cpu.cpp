@@ -33,7 +33,7 @@ CLIP_INLINE To convert(From x) {
 
 template <class To, class From>
 void cast_all(To* y, const From* x, std::int64_t n) {
-  const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(To)));
+  const bool streamed = should_stream<To>(n);
   parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {
     if constexpr ((std::is_same_v<From, bf16> && std::is_same_v<To, float>) ||
                   (std::is_same_v<From, float> && std::is_same_v<To, bf16>)) {

@@ -22,12 +22,6 @@ CLIP_INLINE float soft_loss(const T* t, const T* x, std::int64_t cols, float lse
       t, x);
 }
 
-template <class T>
-CLIP_INLINE float sum_row(const T* x, std::int64_t cols) {
-  return sum_of(
-      cols, [](f32x16 v) __attribute__((always_inline)) { return v; }, x);
-}
-
 float mean_of(const float* losses, std::int64_t rows) {
   double total = 0;
   for (std::int64_t r = 0; r < rows; ++r) total += static_cast<double>(losses[r]);
@@ -63,7 +57,7 @@ void soft_cross_entropy_forward(T* mean, float* lse, const T* x, const T* t, std
 template <class T, class I>
 void cross_entropy_backward(T* dx, const T* dmean, const T* x, const I* classes, const float* lse, std::int64_t rows,
                             std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const float scale = static_cast<float>(*dmean) / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -84,11 +78,11 @@ void cross_entropy_backward(T* dx, const T* dmean, const T* x, const I* classes,
 template <class T>
 void soft_cross_entropy_backward(T* dx, const T* dmean, const T* x, const T* t, const float* lse, std::int64_t rows,
                                  std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const float scale = static_cast<float>(*dmean) / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const float offset = lse[r], total = sum_row(t + r * cols, cols);
+      const float offset = lse[r], total = sum_of(t + r * cols, cols);
       map(
           dx + r * cols, 0, cols, streamed,
           [=](f32x16 v, f32x16 tv) __attribute__((always_inline)) { return (exp(v - offset) * total - tv) * scale; },
@@ -100,7 +94,7 @@ void soft_cross_entropy_backward(T* dx, const T* dmean, const T* x, const T* t, 
 template <class T>
 void soft_cross_entropy_targets_backward(T* dt, const T* dmean, const T* x, const float* lse, std::int64_t rows,
                                          std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const float scale = static_cast<float>(*dmean) / static_cast<float>(rows);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -112,21 +106,32 @@ void soft_cross_entropy_targets_backward(T* dt, const T* dmean, const T* x, cons
   });
 }
 
-#define CLIP_INSTANTIATE(T, I)                                                                             \
-  template void cross_entropy_forward(T*, float*, const T*, const I*, std::int64_t, std::int64_t, float*); \
-  template void cross_entropy_backward(T*, const T*, const T*, const I*, const float*, std::int64_t, std::int64_t);
-CLIP_INSTANTIATE(float, std::int32_t)
-CLIP_INSTANTIATE(float, std::int64_t)
-CLIP_INSTANTIATE(bf16, std::int32_t)
-CLIP_INSTANTIATE(bf16, std::int64_t)
-#undef CLIP_INSTANTIATE
-#define CLIP_INSTANTIATE(T)                                                                                     \
-  template void soft_cross_entropy_forward(T*, float*, const T*, const T*, std::int64_t, std::int64_t, float*); \
-  template void soft_cross_entropy_backward(T*, const T*, const T*, const T*, const float*, std::int64_t,       \
-                                            std::int64_t);                                                      \
-  template void soft_cross_entropy_targets_backward(T*, const T*, const T*, const float*, std::int64_t, std::int64_t);
-CLIP_INSTANTIATE(float)
-CLIP_INSTANTIATE(bf16)
-#undef CLIP_INSTANTIATE
+template void cross_entropy_forward(float*, float*, const float*, const std::int32_t*, std::int64_t, std::int64_t,
+                                    float*);
+template void cross_entropy_backward(float*, const float*, const float*, const std::int32_t*, const float*,
+                                     std::int64_t, std::int64_t);
+template void cross_entropy_forward(float*, float*, const float*, const std::int64_t*, std::int64_t, std::int64_t,
+                                    float*);
+template void cross_entropy_backward(float*, const float*, const float*, const std::int64_t*, const float*,
+                                     std::int64_t, std::int64_t);
+template void cross_entropy_forward(bf16*, float*, const bf16*, const std::int32_t*, std::int64_t, std::int64_t,
+                                    float*);
+template void cross_entropy_backward(bf16*, const bf16*, const bf16*, const std::int32_t*, const float*, std::int64_t,
+                                     std::int64_t);
+template void cross_entropy_forward(bf16*, float*, const bf16*, const std::int64_t*, std::int64_t, std::int64_t,
+                                    float*);
+template void cross_entropy_backward(bf16*, const bf16*, const bf16*, const std::int64_t*, const float*, std::int64_t,
+                                     std::int64_t);
+template void soft_cross_entropy_forward(float*, float*, const float*, const float*, std::int64_t, std::int64_t,
+                                         float*);
+template void soft_cross_entropy_backward(float*, const float*, const float*, const float*, const float*, std::int64_t,
+                                          std::int64_t);
+template void soft_cross_entropy_targets_backward(float*, const float*, const float*, const float*, std::int64_t,
+                                                  std::int64_t);
+template void soft_cross_entropy_forward(bf16*, float*, const bf16*, const bf16*, std::int64_t, std::int64_t, float*);
+template void soft_cross_entropy_backward(bf16*, const bf16*, const bf16*, const bf16*, const float*, std::int64_t,
+                                          std::int64_t);
+template void soft_cross_entropy_targets_backward(bf16*, const bf16*, const bf16*, const float*, std::int64_t,
+                                                  std::int64_t);
 
 }  // namespace clip::kernels::cpu

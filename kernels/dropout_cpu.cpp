@@ -12,7 +12,7 @@ namespace {
 template <class T, class Use, class... In>
 void drop(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n, const Use& use,
           const In*... in) {
-  const bool streamed = should_stream(n * static_cast<std::int64_t>(sizeof(T))) && can_stream(y);
+  const bool streamed = should_stream<T>(n) && can_stream(y);
   const auto last_dropped = static_cast<std::uint32_t>(dropout_threshold(p) - 1);
   const float scale = 1.0f / (1.0f - p);
   parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {  // begin is a multiple of 64

@@ -39,7 +39,7 @@ void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entri
                         std::int64_t cols, std::int64_t* scratch) {
   std::int64_t *starts = scratch, *order = scratch + entries + 1;
   sort_rows(starts, order, ids, entries, rows);
-  const bool streamed = should_stream(entries * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(entries * cols);
   const std::int64_t grain = elements_per_thread / std::max<std::int64_t>(entries + rows, 1);
   parallel_for(
       cols, grain,

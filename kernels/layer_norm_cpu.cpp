@@ -12,7 +12,7 @@ namespace clip::kernels::cpu {
 template <class T>
 void layer_norm_forward(T* y, float* mean, float* rstd, const T* x, const float* weight, const float* bias, float eps,
                         std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const float scale = 1.0f / static_cast<float>(cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -59,7 +59,7 @@ CLIP_INLINE Means row_means(const T* dy, const T* x, const float* weight, float 
 template <class T>
 void layer_norm_backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
                          const float* weight, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   const std::int64_t blocks = layer_norm_blocks(rows);
   parallel_rows(blocks, rows / blocks * cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {

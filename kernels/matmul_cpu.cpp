@@ -9,7 +9,6 @@ namespace clip::kernels::cpu {
 namespace {
 
 using onednn::Desc, onednn::Tag, onednn::type_of;
-using Dims = dnnl::memory::dims;
 
 struct Product {
   onednn::Call call;

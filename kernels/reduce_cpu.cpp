@@ -5,26 +5,11 @@
 #include "kernels/cpu/simd.hpp"
 
 namespace clip::kernels::cpu {
-namespace {
-
-template <class T>
-CLIP_INLINE float sum_row(const T* x, std::int64_t n) {
-  f32x16 s[4] = {};
-  std::int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes)
-    for (std::int64_t j = 0; j < 4; ++j) s[j] += load(x + i + j * lanes);
-  for (; i + lanes <= n; i += lanes) s[0] += load(x + i);
-  if (i < n) s[1] += load(x + i, n - i);
-  return sum((s[0] + s[1]) + (s[2] + s[3]));
-}
-
-}  // namespace
-
 template <class T>
 void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner) {
   if (inner == 1)
     return parallel_rows(outer, n, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t o = begin; o < end; ++o) y[o] = sum_row(x + o * n, n);
+      for (std::int64_t o = begin; o < end; ++o) y[o] = sum_of(x + o * n, n);
     });
   constexpr std::int64_t wide = 2048;  // columns whose sums stay in the first-level cache
   const std::int64_t blocks = (inner + wide - 1) / wide;
@@ -53,22 +38,28 @@ void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t 
 
 template <class T>
 void max(T* y, std::int64_t* index, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner) {
-  parallel_rows(outer, n * inner, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t o = begin; o < end; ++o)
-      for (std::int64_t i = 0; i < inner; ++i) {
-        const T* column = x + o * n * inner + i;
-        std::int64_t best = 0;
-        float value = column[0];
-        for (std::int64_t k = 1; k < n && value == value; ++k) {
-          const float candidate = column[k * inner];
-          if (candidate > value || candidate != candidate) {
-            value = candidate;
-            best = k;
-          }
+  constexpr std::int64_t wide = 256;  // columns walked together, row by row
+  const std::int64_t blocks = (inner + wide - 1) / wide;
+  parallel_rows(outer * blocks, n * std::min(inner, wide), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      const std::int64_t first = b % blocks * wide, cols = std::min(wide, inner - first);
+      const T* block = x + b / blocks * n * inner + first;
+      float best[wide];
+      std::int64_t at[wide] = {};
+      for (std::int64_t i = 0; i < cols; ++i) best[i] = block[i];
+      for (std::int64_t k = 1; k < n; ++k)
+        for (std::int64_t i = 0; i < cols; ++i) {
+          const float candidate = block[k * inner + i];
+          // the first of equals stays, and the first NaN
+          const bool better = candidate > best[i] || (candidate != candidate && best[i] == best[i]);
+          best[i] = better ? candidate : best[i];
+          at[i] = better ? k : at[i];
         }
-        y[o * inner + i] = column[best * inner];
-        index[o * inner + i] = best;
+      for (std::int64_t i = 0; i < cols; ++i) {
+        y[b / blocks * inner + first + i] = T(best[i]);
+        index[b / blocks * inner + first + i] = at[i];
       }
+    }
   });
 }
 

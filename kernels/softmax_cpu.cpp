@@ -15,7 +15,7 @@ constexpr std::int64_t kept_terms = 4096;
 
 template <class T>
 void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     alignas(64) float terms[kept_terms];
     for (std::int64_t r = begin; r < end; ++r) {
@@ -40,7 +40,7 @@ void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
 
 template <class T>
 void softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T *g = dy + r * cols, *p = y + r * cols;
@@ -55,7 +55,7 @@ void softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::in
 
 template <class T>
 void log_softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const float top = row_max(x + r * cols, cols);
@@ -70,7 +70,7 @@ void log_softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols)
 
 template <class T>
 void log_softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols) {
-  const bool streamed = should_stream(rows * cols * static_cast<std::int64_t>(sizeof(T)));
+  const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T *g = dy + r * cols, *ly = y + r * cols;

@@ -30,24 +30,25 @@ bool changed(const Recorded& recorded) {
   return storage != nullptr && storage->version() != recorded.version;
 }
 
-/// Destroys nodes whose last reference is given up, one after another: a chain of a million must not recurse.
+/// Gives up references to nodes. Ops whose last one it was are destroyed from a list, one after another: a chain of a
+/// million must not recurse. The list runs through the nodes, because a destructor must not need memory.
 void destroy(std::vector<Recorded>&& inputs) {
-  thread_local std::vector<std::shared_ptr<Node>>* waiting = nullptr;
-  if (waiting != nullptr) {
-    for (Recorded& input : inputs)
-      if (input.node != nullptr) waiting->push_back(std::move(input.node));
-    inputs.clear();
-    return;
+  thread_local std::shared_ptr<OpNode>* waiting = nullptr;
+  std::shared_ptr<OpNode> own;
+  const bool outermost = waiting == nullptr;
+  if (outermost) waiting = &own;
+  for (Recorded& input : inputs) {
+    if (input.node == nullptr || input.node->is_leaf() || input.node.use_count() > 1) continue;
+    auto op = std::static_pointer_cast<OpNode>(std::move(input.node));
+    op->next = std::move(*waiting);
+    *waiting = std::move(op);
   }
-  std::vector<std::shared_ptr<Node>> nodes;
-  waiting = &nodes;
-  for (Recorded& input : inputs)
-    if (input.node != nullptr && input.node.use_count() == 1) nodes.push_back(std::move(input.node));
   inputs.clear();
-  while (!nodes.empty()) {
-    std::shared_ptr<Node> node = std::move(nodes.back());
-    nodes.pop_back();
-    node.reset();  // may push its own inputs
+  if (!outermost) return;
+  while (own != nullptr) {
+    std::shared_ptr<OpNode> node = std::move(own);
+    own = std::move(node->next);
+    node.reset();  // adds its own inputs to the list
   }
   waiting = nullptr;
 }
@@ -55,7 +56,7 @@ void destroy(std::vector<Recorded>&& inputs) {
 }  // namespace
 
 OpNode::OpNode(const char* op_name, const Tensor& y, std::span<const Tensor* const> xs)
-    : Node(y.shape(), y.dtype()), name(op_name), sequence(next_sequence()), output(remember(y, nullptr)) {
+    : Node(y), name(op_name), sequence(next_sequence()), output(remember(y, nullptr)) {
   inputs.reserve(xs.size());
   for (const Tensor* x : xs) inputs.push_back(remember(*x, x->node()));
 }
@@ -84,7 +85,7 @@ void accumulate(Node& node, Tensor grad) {
     node.grad = node.is_leaf() && grad.storage().use_count() > 1 ? grad.clone() : std::move(grad);
     return;
   }
-  Tensor sum = node.is_leaf() || node.grad.storage().use_count() == 1 ? node.grad : empty_like(node.grad);
+  Tensor sum = node.grad.storage().use_count() == 1 ? node.grad : empty_like(node.grad);
   dispatch_float(grad.dtype(), "backward", [&]<class T>() {
     T* out = sum.mutable_data<T>();
     on_device(grad.device(), "backward",
@@ -115,8 +116,7 @@ void run(OpNode& node, bool retain, std::vector<std::shared_ptr<OpNode>>& heap) 
   for (std::size_t i = 0; i < grads.size(); ++i) {
     const std::shared_ptr<Node>& input = node.inputs[i].node;
     if (input == nullptr || !grads[i].defined()) continue;
-    check(grads[i].shape() == input->shape && grads[i].dtype() == input->type, node.name, "expected a gradient ",
-          input->type, ' ', input->shape, " for input ", i, ", got ", grads[i].dtype(), ' ', grads[i].shape());
+    input->check_gradient(grads[i], node.name);
     accumulate(*input, std::move(grads[i]));
     if (input->is_leaf()) continue;
     auto op = std::static_pointer_cast<OpNode>(input);
@@ -137,9 +137,7 @@ void backward(const Tensor& loss, BackwardOptions options) {
 
 void backward(const Tensor& y, const Tensor& dy, BackwardOptions options) {
   check(y.needs_grad(), "backward", "expected a tensor computed from one with requires_grad(), got a constant");
-  check(dy.shape() == y.shape() && dy.dtype() == y.dtype() && dy.device() == y.device(), "backward",
-        "expected a gradient ", y.dtype(), ' ', y.shape(), " on ", y.device(), ", got ", dy.dtype(), ' ', dy.shape(),
-        " on ", dy.device());
+  y.node()->check_gradient(dy, "backward");
   const NoGrad guard;
   accumulate(*y.node(), dy);
   if (y.node()->is_leaf()) return;

@@ -2,6 +2,7 @@
 #include "clip/core/device.hpp"
 #include "clip/core/dtype.hpp"
 #include "clip/core/error.hpp"
+#include "clip/core/tensor.hpp"
 
 namespace clip {
 
@@ -19,6 +20,17 @@ decltype(auto) dispatch_index(dtype type, const char* op, F&& f) {
   if (type == dtype::i32) return f.template operator()<std::int32_t>();
   if (type == dtype::i64) return f.template operator()<std::int64_t>();
   fail(op, "expected i32 or i64, got ", type);
+}
+
+/// What every op checks before any work: that `x` is defined and on a device that has the op's kernel.
+inline void check_tensor(const Tensor& x, const char* op) {
+  check(x.defined(), op, "expected a defined tensor, got an undefined one");
+  check(x.device().is_cpu(), op, "expected tensors on cpu, got ", x.device(), ": this op has no CUDA kernel");
+}
+/// The same, and that it is f32 or bf16.
+inline void check_float(const Tensor& x, const char* op) {
+  check_tensor(x, op);
+  check(x.dtype() == dtype::f32 || x.dtype() == dtype::bf16, op, "expected f32 or bf16, got ", x.dtype());
 }
 
 /// Runs an op's kernel call for the device. This is the one place where the backends part.

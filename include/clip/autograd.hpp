@@ -53,6 +53,7 @@ class OpNode : public Node {
   std::uint64_t sequence;  // larger than that of every op before it: the order backward follows
   std::vector<Recorded> inputs;
   Recorded output;
+  std::shared_ptr<OpNode> next;  // while it waits for its destruction
   bool pending = false, released = false;
 };
 
@@ -131,7 +132,8 @@ struct BackwardOptions {
 
 /// Adds d loss / d leaf to the gradient of every leaf that `loss` was computed from. Ops run in the reverse of the
 /// order they were recorded in, without recursion. Throws unless `loss` is a recorded scalar, and when a tensor that
-/// the graph needs was changed in place.
+/// the graph needs was changed in place; leaves reached before the error keep what was added to them. Graphs that share
+/// leaves or ops must not run backward on two threads at once.
 void backward(const Tensor& loss, BackwardOptions options = {});
 /// The same for any shape, from the gradient `dy` of `y`.
 void backward(const Tensor& y, const Tensor& dy, BackwardOptions options = {});

@@ -43,13 +43,13 @@ CLIP_INLINE bool next_keys(KeyTile& keys, std::int64_t& next, std::int64_t end, 
 
 /// One head's part of an array of rows, [rows, heads, dim].
 template <class T>
-struct Rows {
+struct HeadRows {
   T* data;
   std::int64_t stride;
   CLIP_INLINE T* operator[](std::int64_t row) const { return data + row * stride; }
 };
 template <class T>
-CLIP_INLINE Rows<T> rows_of(T* data, std::int64_t first_row, std::int64_t head, const AttentionShape& shape) {
+CLIP_INLINE HeadRows<T> rows_of(T* data, std::int64_t first_row, std::int64_t head, const AttentionShape& shape) {
   return {data + (first_row * shape.heads + head) * shape.dim, shape.heads * shape.dim};
 }
 
@@ -70,13 +70,13 @@ CLIP_INLINE void write_row(T* to, const float* from, std::int64_t dim, float fac
 /// A tile of `count` rows from `first` on. What pads it to whole blocks is whatever was there: it reaches only results
 /// that nobody reads.
 template <class T>
-CLIP_INLINE void read_rows(float* tile, const Rows<const T>& from, std::int64_t first, std::int64_t count,
+CLIP_INLINE void read_rows(float* tile, const HeadRows<const T>& from, std::int64_t first, std::int64_t count,
                            std::int64_t dim, float factor = 1) {
   const std::int64_t padded = round_up(dim, lanes);
   for (std::int64_t r = 0; r < count; ++r) read_row(tile + r * padded, from[first + r], dim, factor);
 }
 template <class T>
-CLIP_INLINE void read_keys(float* tile, const Rows<const T>& from, const KeyTile& keys, std::int64_t dim) {
+CLIP_INLINE void read_keys(float* tile, const HeadRows<const T>& from, const KeyTile& keys, std::int64_t dim) {
   const std::int64_t padded = round_up(dim, lanes);
   for (std::int64_t r = 0; r < keys.count; ++r) read_row(tile + r * padded, from[keys.key[r]], dim);
 }

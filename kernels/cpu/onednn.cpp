@@ -105,6 +105,7 @@ dnnl::memory PackedWeights::get(const void* data, bool converted, const onednn::
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_)
     if (entry.data == data && entry.wanted == wanted && entry.plain == plain) return entry.packed;
+  if (plain == wanted && !converted) return dnnl::memory(plain, onednn::engine(), const_cast<void*>(data));
   onednn::Buffer buffer(wanted.get_size());
   dnnl::memory packed(wanted, onednn::engine(), buffer.data());
   const onednn::Floats floats(converted ? static_cast<const bf16*>(data) : nullptr,

@@ -49,8 +49,6 @@ void vectorized(std::int64_t begin, std::int64_t end, const Body& body) {
   }
 }
 #else
-inline InstructionSet instruction_set() { return InstructionSet::baseline; }
-
 template <class Body>
 void vectorized(std::int64_t begin, std::int64_t end, const Body& body) {
   body(begin, end);

@@ -6,7 +6,7 @@
 
 namespace clip::kernels::cpu {
 
-bool should_stream(std::int64_t bytes) {
+bool should_stream_bytes(std::int64_t bytes) {
   static const std::int64_t last_level_cache = [] {
     const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
     // the system may count every cache of the socket, of which a core reaches one

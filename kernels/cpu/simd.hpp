@@ -117,6 +117,17 @@ CLIP_INLINE float sum_of(std::int64_t n, const F& f, const From*... in) {
   return sum((s[0] + s[1]) + (s[2] + s[3]));
 }
 
+template <class T>
+CLIP_INLINE float sum_of(const T* x, std::int64_t n) {
+  return sum_of(
+      n, [](f32x16 v) __attribute__((always_inline)) { return v; }, x);
+}
+template <class T>
+CLIP_INLINE float dot(const T* a, const T* b, std::int64_t n) {
+  return sum_of(
+      n, [](f32x16 u, f32x16 v) __attribute__((always_inline)) { return u * v; }, a, b);
+}
+
 /// Asks for the row after `row`, so that it arrives while passes over the cached `row` compute. Harmless past the end.
 template <class T>
 CLIP_INLINE void prefetch_next(const T* row, std::int64_t cols) {
@@ -158,7 +169,12 @@ CLIP_INLINE void put(T* p, f32x16 v, bool, std::int64_t count) {
   store(p, v, count);
 }
 /// Whether an output of `bytes` is better streamed: when it is large beside the last-level cache.
-bool should_stream(std::int64_t bytes);
+bool should_stream_bytes(std::int64_t bytes);
+/// The same for `n` elements of T.
+template <class T>
+bool should_stream(std::int64_t n) {
+  return should_stream_bytes(n * static_cast<std::int64_t>(sizeof(T)));
+}
 CLIP_INLINE bool can_stream(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
 /// y[i] = f(x[i]…) for i in [begin, end), streamed where alignment allows.

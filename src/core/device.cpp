@@ -35,8 +35,11 @@ class HostMemory {
         return memory;
       }
     }
-    void* memory = size < bytes ? nullptr : std::aligned_alloc(alignment, size);
-    if (memory == nullptr && trim()) memory = std::aligned_alloc(alignment, size);
+    void* memory = nullptr;
+    if (size >= bytes) {  // rounding up may have wrapped around
+      memory = std::aligned_alloc(alignment, size);
+      if (memory == nullptr && trim()) memory = std::aligned_alloc(alignment, size);
+    }
     check(memory != nullptr, "allocate", "out of memory on cpu: asked for ", bytes, " bytes");
     return memory;
   }
@@ -57,7 +60,7 @@ class HostMemory {
 
  private:
   static constexpr std::size_t alignment = 64;
-#if defined(__SANITIZE_ADDRESS__) || defined(CLIP_ADDRESS_SANITIZER)
+#ifdef CLIP_ADDRESS_SANITIZER
   static constexpr std::size_t cache_from = SIZE_MAX;  // let the sanitizer see every use after free
 #else
   static constexpr std::size_t cache_from = std::size_t{1} << 20;
@@ -101,8 +104,6 @@ Device Device::cuda(int index) {
   device.cuda_ = CudaContext::make(index);
   return device;
 }
-
-Device Device::best() { return cuda_count() > 0 ? cuda(0) : cpu(); }
 
 int Device::cuda_count() { return CudaContext::device_count(); }
 

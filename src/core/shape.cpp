@@ -2,7 +2,6 @@
 
 #include <ostream>
 
-#include "clip/core/dtype.hpp"
 #include "clip/core/error.hpp"
 
 namespace clip {
@@ -15,14 +14,14 @@ Shape::Shape(std::span<const std::int64_t> extents) {
     check(extents[i] >= 0, "shape", "expected extents >= 0, got ", extents[i], " in dimension ", i);
     extents_[i] = extents[i];
     empty |= extents[i] == 0;
-    overflow |= __builtin_mul_overflow(numel_, extents[i], &numel_);
+    overflow |= extents[i] != 0 && __builtin_mul_overflow(numel_, extents[i], &numel_);
   }
   if (empty) numel_ = 0;
-  check(empty || !overflow, "shape", "expected fewer than 2^63 elements, got ", *this);
+  check(!overflow, "shape", "expected fewer than 2^63 elements, got ", *this);
 }
 
-void Shape::bad_dimension(int dim) const {
-  fail("shape", "expected a dimension of ", *this, " (rank ", rank_, "), got ", dim);
+void Shape::bad_dimension(int dim, const char* op) const {
+  fail(op, "expected a dimension of ", *this, " (rank ", rank_, "), got ", dim);
 }
 
 Shape Shape::with(int dim, std::int64_t extent) const {
@@ -50,9 +49,15 @@ Shape Shape::inserted(int dim, std::int64_t extent) const {
 Rows as_rows(const Shape& shape) {
   if (shape.rank() == 0) return {1, 1};
   const std::int64_t cols = shape[-1];
-  std::int64_t rows = 1;
+  std::int64_t rows = cols == 0 ? 0 : 1;
   for (int i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
   return {rows, cols};
+}
+
+Split split_at(const Shape& shape, int dim) {
+  Split split{1, shape[dim], 1};
+  for (int d = 0; d < shape.rank(); ++d) (d < dim ? split.outer : split.inner) *= d == dim ? 1 : shape[d];
+  return split;
 }
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape) {
@@ -61,7 +66,5 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
     out << (extent == shape.begin() ? "" : ", ") << *extent;
   return out << ']';
 }
-
-std::ostream& operator<<(std::ostream& out, dtype type) { return out << name_of(type); }
 
 }  // namespace clip

@@ -1,6 +1,7 @@
 #include "clip/core/tensor.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <ostream>
@@ -27,7 +28,7 @@ template <class T>
 T element(double value) {
   if constexpr (std::is_integral_v<T>) {
     const bool fits = value >= static_cast<double>(std::numeric_limits<T>::min()) &&
-                      value < static_cast<double>(std::numeric_limits<T>::max()) + 1.0;
+                      value < static_cast<double>(std::numeric_limits<T>::max()) + 1.0 && value == std::trunc(value);
     check(fits, "tensor", "expected a number that fits ", dtype_of<T>, ", got ", value);
     return static_cast<T>(value);
   } else {
@@ -39,8 +40,9 @@ T element(double value) {
 
 std::shared_ptr<void> Storage::derived(std::shared_ptr<void> (*make)()) {
   const std::lock_guard lock(derived_mutex_);
-  if (derived_ == nullptr || derived_version_ != version()) {
+  if (derived_make_ != make || derived_version_ != version()) {
     derived_ = make();
+    derived_make_ = make;
     derived_version_ = version();
   }
   return derived_;
@@ -87,9 +89,16 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, const Device&
 }
 
 template <class T>
+void Tensor::copy_to(std::span<T> out) const {
+  check(static_cast<std::int64_t>(out.size()) == numel(), "copy_to", "expected room for ", numel(), " elements, got ",
+        out.size());
+  copy_bytes(out.data(), Device::cpu(), data<T>(), device(), bytes());
+}
+
+template <class T>
 std::vector<T> Tensor::to_vector() const {
   std::vector<T> values(static_cast<std::size_t>(numel()));
-  copy_bytes(values.data(), Device::cpu(), data<T>(), device(), bytes());
+  copy_to(std::span<T>(values));
   return values;
 }
 
@@ -107,11 +116,17 @@ template Tensor Tensor::from(std::span<const f16>, const Shape&, const Device&);
 template Tensor Tensor::from(std::span<const std::int32_t>, const Shape&, const Device&);
 template Tensor Tensor::from(std::span<const std::int64_t>, const Shape&, const Device&);
 template Tensor Tensor::from(std::span<const std::uint8_t>, const Shape&, const Device&);
+template void Tensor::copy_to(std::span<float>) const;
 template std::vector<float> Tensor::to_vector() const;
+template void Tensor::copy_to(std::span<bf16>) const;
 template std::vector<bf16> Tensor::to_vector() const;
+template void Tensor::copy_to(std::span<f16>) const;
 template std::vector<f16> Tensor::to_vector() const;
+template void Tensor::copy_to(std::span<std::int32_t>) const;
 template std::vector<std::int32_t> Tensor::to_vector() const;
+template void Tensor::copy_to(std::span<std::int64_t>) const;
 template std::vector<std::int64_t> Tensor::to_vector() const;
+template void Tensor::copy_to(std::span<std::uint8_t>) const;
 template std::vector<std::uint8_t> Tensor::to_vector() const;
 template float Tensor::item() const;
 template bf16 Tensor::item() const;
@@ -126,7 +141,16 @@ void Tensor::copy_from(const Tensor& source) {
   copy_bytes(mutable_raw(), device(), source.raw(), source.device(), bytes());
 }
 
-void Tensor::fill(double value) { copy_from(full(shape_, value, dtype_)); }
+void Tensor::fill(double value) {
+  if (!device().is_cpu()) return copy_from(full(shape_, value, dtype_));
+  for_type(dtype_, [&]<class T>() {
+    const T converted = element<T>(value);
+    T* out = mutable_data<T>();
+    const std::int64_t n = numel();
+#pragma omp parallel for if (n >= 1 << 18)
+    for (std::int64_t i = 0; i < n; ++i) out[i] = converted;
+  });
+}
 
 Tensor Tensor::clone() const {
   Tensor t(shape_, dtype_, device());
@@ -145,11 +169,11 @@ Tensor Tensor::view(std::int64_t first, const Shape& shape) const {
 
 Tensor& Tensor::requires_grad(bool required) & {
   check(defined(), "requires_grad", "expected a defined tensor, got an undefined one");
-  check(is_floating(dtype_), "requires_grad", "expected a floating dtype, got ", dtype_);
+  check(dtype_ == dtype::f32 || dtype_ == dtype::bf16, "requires_grad", "expected f32 or bf16, got ", dtype_);
   check(!needs_grad() || node_->is_leaf(), "requires_grad",
         "expected a leaf, got the result of an op: detach it first");
   if (!required) node_ = nullptr;
-  if (required && !needs_grad()) node_ = std::make_shared<Node>(shape_, dtype_);
+  if (required && !needs_grad()) node_ = std::make_shared<Node>(*this);
   return *this;
 }
 
@@ -162,23 +186,25 @@ const Tensor& Tensor::grad() const {
 void Tensor::set_grad(Tensor grad) const {
   check(needs_grad() && node_->is_leaf(), "set_grad", "expected a tensor made with requires_grad(), got ",
         needs_grad() ? "the result of an op" : "a constant");
-  check(!grad.defined() || (grad.shape() == shape_ && grad.dtype() == dtype_), "set_grad", "expected ", dtype_, ' ',
-        shape_, ", got ", grad.dtype(), ' ', grad.shape());
+  if (grad.defined()) node_->check_gradient(grad, "set_grad");
   node_->grad = std::move(grad);
+}
+
+void Node::check_gradient(const Tensor& gradient, const char* where) const {
+  check(gradient.shape() == shape && gradient.dtype() == type && gradient.device() == device, where,
+        "expected a gradient ", type, ' ', shape, " on ", device, ", got ", gradient.dtype(), ' ', gradient.shape(),
+        " on ", gradient.device());
 }
 
 void Tensor::wrong_type(clip::dtype wanted) const { fail("data", "expected ", dtype_, " elements, got ", wanted); }
 
 Tensor full(const Shape& shape, double value, dtype type, const Device& device) {
-  return for_type(type, [&]<class T>() {
-    const T converted = element<T>(value);
-    Tensor t(shape, type);
-    std::fill_n(t.mutable_data<T>(), t.numel(), converted);
-    if (device.is_cpu()) return t;
-    Tensor moved(shape, type, device);
-    moved.copy_from(t);
-    return moved;
-  });
+  Tensor t(shape, type);
+  t.fill(value);
+  if (device.is_cpu()) return t;
+  Tensor moved(shape, type, device);
+  moved.copy_from(t);
+  return moved;
 }
 
 namespace {

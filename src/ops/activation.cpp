@@ -34,6 +34,7 @@ Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation f) {
 
 Tensor activation(const Tensor& x, Activation f) {
   if (f == Activation::none) return x;
+  check_float(x, name_of(f));
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), name_of(f), [&]<class T>() {
     T* out = y.mutable_data<T>();

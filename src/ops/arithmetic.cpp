@@ -56,8 +56,11 @@ Broadcast broadcast(const Shape& a, const Shape& b, const Shape& y) {
 }
 
 Tensor compute(Arithmetic op, const char* name, const Tensor& a, const Tensor& b) {
+  check_tensor(a, name);
+  check_tensor(b, name);
   check(a.dtype() == b.dtype(), name, "expected operands of one dtype, got ", a.dtype(), " and ", b.dtype());
   check(a.device() == b.device(), name, "expected operands on one device, got ", a.device(), " and ", b.device());
+  check_float(a, name);
   const bool same = a.shape() == b.shape();
   Tensor y(same ? a.shape() : broadcast_shape(a.shape(), b.shape(), name), a.dtype(), a.device());
   if (y.numel() == 0) return y;
@@ -72,51 +75,59 @@ Tensor compute(Arithmetic op, const char* name, const Tensor& a, const Tensor& b
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  return record("add", compute(Arithmetic::add, "add", a, b), {a, b},
-                [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy) {
-                  return Grads{sum_to(dy, a_shape), sum_to(dy, b_shape)};
-                });
+  return record(
+      "add", compute(Arithmetic::add, "add", a, b), {a, b},
+      [a_needs = a.needs_grad(), b_needs = b.needs_grad(), a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy) {
+        return Grads{a_needs ? sum_to(dy, a_shape) : Tensor(), b_needs ? sum_to(dy, b_shape) : Tensor()};
+      });
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
-  return record("sub", compute(Arithmetic::sub, "sub", a, b), {a, b},
-                [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy) {
-                  return Grads{sum_to(dy, a_shape), scale(sum_to(dy, b_shape), -1)};
-                });
+  return record(
+      "sub", compute(Arithmetic::sub, "sub", a, b), {a, b},
+      [a_needs = a.needs_grad(), b_needs = b.needs_grad(), a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy) {
+        return Grads{a_needs ? sum_to(dy, a_shape) : Tensor(), b_needs ? scale(sum_to(dy, b_shape), -1) : Tensor()};
+      });
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
-  return record("mul", compute(Arithmetic::mul, "mul", a, b), {a, b}, [a, b](const Tensor& dy) {
-    return Grads{a.needs_grad() ? sum_to(mul(dy, b), a.shape()) : Tensor(),
-                 b.needs_grad() ? sum_to(mul(dy, a), b.shape()) : Tensor()};
-  });
+  const Tensor needed_a = b.needs_grad() ? a : Tensor(), needed_b = a.needs_grad() ? b : Tensor();
+  return record("mul", compute(Arithmetic::mul, "mul", a, b), {a, b},
+                [a = needed_a, b = needed_b, a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy) {
+                  return Grads{b.defined() ? sum_to(mul(dy, b), a_shape) : Tensor(),
+                               a.defined() ? sum_to(mul(dy, a), b_shape) : Tensor()};
+                });
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
-  return record("div", compute(Arithmetic::div, "div", a, b), {a, b}, [a, b](const Tensor& dy) {
-    const Tensor da = div(dy, b);
-    return Grads{a.needs_grad() ? sum_to(da, a.shape()) : Tensor(),
-                 b.needs_grad() ? scale(sum_to(mul(da, div(a, b)), b.shape()), -1) : Tensor()};
-  });
+  const Tensor needed_a = b.needs_grad() ? a : Tensor();
+  return record("div", compute(Arithmetic::div, "div", a, b), {a, b},
+                [a = needed_a, b, a_needs = a.needs_grad(), a_shape = a.shape()](const Tensor& dy) {
+                  const Tensor da = div(dy, b);
+                  return Grads{a_needs ? sum_to(da, a_shape) : Tensor(),
+                               a.defined() ? scale(sum_to(mul(da, div(a, b)), b.shape()), -1) : Tensor()};
+                });
 }
 
 Tensor expand(const Tensor& x, const Shape& shape) {
+  check_float(x, "expand");
   if (x.shape() == shape) return x;
   check(broadcast_shape(x.shape(), shape, "expand") == shape, "expand", "expected a shape that ", x.shape(),
         " broadcasts to, got ", shape);
   Tensor y(shape, x.dtype(), x.device());
-  const Tensor zero = zeros({}, x.dtype(), x.device());
-  const Broadcast strides = broadcast(x.shape(), zero.shape(), shape);
+  const Tensor one = ones({}, x.dtype(), x.device());  // times 1, because plus 0 would change -0
+  const Broadcast strides = broadcast(x.shape(), one.shape(), shape);
   if (y.numel() > 0)
     dispatch_float(x.dtype(), "expand", [&]<class T>() {
       T* out = y.mutable_data<T>();
       on_device(x.device(), "expand",
-                [&] { kernels::cpu::arithmetic(Arithmetic::add, out, x.data<T>(), zero.data<T>(), strides); });
+                [&] { kernels::cpu::arithmetic(Arithmetic::mul, out, x.data<T>(), one.data<T>(), strides); });
     });
   return record("expand", y, {x}, [from = x.shape()](const Tensor& dy) { return Grads{sum_to(dy, from)}; });
 }
 
 Tensor scale(const Tensor& x, float factor, float shift) {
+  check_float(x, "scale");
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "scale", [&]<class T>() {
     T* out = y.mutable_data<T>();
@@ -126,6 +137,7 @@ Tensor scale(const Tensor& x, float factor, float shift) {
 }
 
 Tensor exp(const Tensor& x) {
+  check_float(x, "exp");
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "exp", [&]<class T>() {
     T* out = y.mutable_data<T>();
@@ -135,6 +147,7 @@ Tensor exp(const Tensor& x) {
 }
 
 Tensor log(const Tensor& x) {
+  check_float(x, "log");
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "log", [&]<class T>() {
     T* out = y.mutable_data<T>();

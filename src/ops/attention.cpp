@@ -94,6 +94,7 @@ Grads attention_backward(const Tensor& dy, const Saved& saved) {
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  for (const Tensor* t : {&q, &k, &v}) check_float(*t, "attention");
   const AttentionShape shape = check_shape(q, k, v, options);
   Tensor y = empty_like(q);
   Tensor lse(q.shape().without(-1), dtype::f32, q.device());

@@ -74,8 +74,10 @@ Grads batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& running_mean, Tensor& running_var,
                   BatchNormOptions options) {
+  check_float(x, op);
   check(x.rank() >= 1, op, "expected rank >= 1, got shape ", x.shape());
-  check(x.dtype() == dtype::f32 || x.dtype() == dtype::bf16, op, "expected f32 or bf16, got ", x.dtype());
+  check(options.eps >= 0, op, "expected eps >= 0, got ", options.eps);
+  check(options.momentum >= 0 && options.momentum <= 1, op, "expected a momentum in [0, 1], got ", options.momentum);
   check_parameter(x, weight, "weight");
   check_parameter(x, bias, "bias");
   check_running(x, running_mean, "running_mean");

@@ -9,8 +9,8 @@ namespace clip {
 /// must agree in all other dimensions.
 inline void copy_block(Tensor& to, std::int64_t to_begin, const Tensor& from, std::int64_t from_begin,
                        std::int64_t count, int dim, const char* op) {
-  std::int64_t outer = 1, inner = static_cast<std::int64_t>(size_of(to.dtype()));
-  for (int d = 0; d < to.rank(); ++d) (d < dim ? outer : inner) *= d == dim ? 1 : to.shape(d);
+  const Split split = split_at(to.shape(), dim);
+  const std::int64_t outer = split.outer, inner = split.inner * static_cast<std::int64_t>(size_of(to.dtype()));
   const std::int64_t to_stride = to.shape(dim) * inner, from_stride = from.shape(dim) * inner;
   char* out = static_cast<char*>(to.mutable_raw()) + to_begin * inner;
   const char* in = static_cast<const char*>(from.raw()) + from_begin * inner;

@@ -52,6 +52,8 @@ Tensor gradient_w(const Tensor& dy, const Tensor& x, const Conv2dShape& shape) {
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dOptions options) {
+  check_float(x, "conv2d");
+  check_tensor(w, "conv2d");
   check(x.rank() == 4, "conv2d", "expected images [N, H, W, C], got shape ", x.shape());
   check(w.rank() == 4, "conv2d", "expected weights [out, in, kernel height, kernel width], got shape ", w.shape());
   check(x.shape(3) == w.shape(1), "conv2d", "expected as many channels in images as in weights, got ", x.shape(),

@@ -27,8 +27,8 @@ Tensor drop(const Tensor& x, const Mask& mask, const char* op) {
 }
 
 void check_input(const Tensor& x, float p, const char* op) {
+  check_float(x, op);
   check(p >= 0 && p <= 1, op, "expected a probability p in [0, 1], got ", p);
-  check(x.dtype() == dtype::f32 || x.dtype() == dtype::bf16, op, "expected f32 or bf16, got ", x.dtype());
 }
 
 }  // namespace

@@ -27,9 +27,9 @@ Tensor embedding_backward(const Tensor& dy, const Tensor& ids, const Shape& tabl
 }  // namespace
 
 Tensor embedding(const Tensor& table, const Tensor& ids) {
+  check_float(table, "embedding");
+  check_tensor(ids, "embedding");
   check(table.rank() == 2, "embedding", "expected a table [V, D], got shape ", table.shape());
-  check(table.dtype() == dtype::f32 || table.dtype() == dtype::bf16, "embedding",
-        "expected a table of f32 or bf16, got ", table.dtype());
   check_indices(ids, table.shape(0), table.device(), "embedding", "ids");
   Tensor y(ids.shape().inserted(ids.rank(), table.shape(1)), table.dtype(), table.device());
   void* out = y.mutable_raw();

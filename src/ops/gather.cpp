@@ -24,13 +24,14 @@ Tensor gather_backward(const Tensor& dy, const Tensor& index, const Shape& x, co
 }  // namespace
 
 Tensor gather(const Tensor& x, int dim, const Tensor& index) {
-  const int d = x.shape().index(dim);
+  check_tensor(x, "gather");
+  check_tensor(index, "gather");
+  const int d = x.shape().index(dim, "gather");
   check(index.rank() == x.rank() && index.shape().with(d, 0) == x.shape().with(d, 0), "gather",
         "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
-  check(!recording(x) || x.dtype() != dtype::f16, "gather", "expected f32 or bf16 where a gradient is needed, got f16");
   check_indices(index, x.shape(d), x.device(), "gather", "indices");
-  kernels::GatherShape shape{.outer = 1, .n = x.shape(d), .m = index.shape(d), .inner = 1};
-  for (int i = 0; i < x.rank(); ++i) (i < d ? shape.outer : shape.inner) *= i == d ? 1 : x.shape(i);
+  const Split split = split_at(x.shape(), d);
+  const kernels::GatherShape shape{.outer = split.outer, .n = split.extent, .m = index.shape(d), .inner = split.inner};
   Tensor y(index.shape(), x.dtype(), x.device());
   void* out = y.mutable_raw();
   dispatch_index(index.dtype(), "gather", [&]<class I>() {

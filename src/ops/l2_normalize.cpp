@@ -23,6 +23,7 @@ Tensor l2_normalize_backward(const Tensor& dy, const Tensor& x, const Tensor& no
 }  // namespace
 
 Tensor l2_normalize(const Tensor& x, float eps) {
+  check_float(x, "l2_normalize");
   check(x.rank() >= 1, "l2_normalize", "expected rank >= 1, got shape ", x.shape());
   check(eps > 0, "l2_normalize", "expected eps > 0, got ", eps);
   const Rows size = as_rows(x.shape());

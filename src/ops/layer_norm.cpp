@@ -40,7 +40,9 @@ Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) {
+  check_float(x, "layer_norm");
   check(x.rank() >= 1, "layer_norm", "expected rank >= 1, got shape ", x.shape());
+  check(eps >= 0, "layer_norm", "expected eps >= 0, got ", eps);
   check_parameter(x, weight, "weight");
   check_parameter(x, bias, "bias");
   const Rows size = as_rows(x.shape());

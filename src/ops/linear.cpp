@@ -15,7 +15,8 @@ namespace {
 
 Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor residual, Activation f) {
   const std::int64_t out = w.shape(0);
-  const kernels::MatmulShape shape{.m = as_rows(x.shape()).rows, .n = out, .k = w.shape(1), .transpose_b = true};
+  const kernels::MatmulShape shape{
+      .m = split_at(x.shape(), x.rank() - 1).outer, .n = out, .k = w.shape(1), .transpose_b = true};
   const bool accumulate = residual.defined();
   Tensor y = output_from(std::move(residual), x.shape().with(-1, out), x);
   const auto packed = packed_copies(w);
@@ -29,15 +30,11 @@ Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor resi
   return y;
 }
 
-/// x [.., cols] as [rows, cols].
-Tensor flat(const Tensor& x) {
-  const auto [rows, cols] = as_rows(x.shape());
-  return x.view(0, {rows, cols});
-}
-
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, LinearOptions options) {
+  check_float(x, "linear");
+  check_tensor(w, "linear");
   check(x.rank() >= 1, "linear", "expected x of rank >= 1, got shape ", x.shape());
   check(w.rank() == 2, "linear", "expected weights [out, in], got shape ", w.shape());
   check(x.shape(-1) == w.shape(1), "linear", "expected inner dimensions to agree, got ", x.shape(), " x ", w.shape(),
@@ -49,13 +46,13 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, LinearOption
     return compute(x, w, bias, std::move(options.residual), options.activation);
 
   const Tensor needed_x = w.needs_grad() ? x : Tensor(), needed_w = x.needs_grad() ? w : Tensor();
-  const Tensor y =
-      record("linear", compute(x, w, bias, options.residual, Activation::none), {x, w, bias, options.residual},
-             [x = needed_x, w = needed_w, bias = bias.needs_grad(), out = w.shape(0)](const Tensor& dy) {
-               return Grads{w.defined() ? matmul(dy, w) : Tensor(),
-                            x.defined() ? matmul(flat(dy), flat(x), {.transpose_a = true}) : Tensor(),
-                            bias ? sum_to(dy, {out}) : Tensor(), dy};
-             });
+  const Tensor y = record(
+      "linear", compute(x, w, bias, options.residual, Activation::none), {x, w, bias, options.residual},
+      [x = needed_x, w = needed_w, bias = bias.needs_grad(), out = w.shape(0), x_shape = x.shape()](const Tensor& dy) {
+        return Grads{w.defined() ? matmul(flat(dy), w).view(0, x_shape) : Tensor(),
+                     x.defined() ? matmul(flat(dy), flat(x), {.transpose_a = true}) : Tensor(),
+                     bias ? sum_to(dy, {out}) : Tensor(), dy};
+      });
   return activation(y, options.activation);
 }
 

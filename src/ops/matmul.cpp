@@ -4,6 +4,7 @@
 #include "clip/ops/reduce.hpp"
 #include "kernels/matmul.hpp"
 #include "src/dispatch.hpp"
+#include "src/ops/operands.hpp"
 
 namespace clip {
 namespace {
@@ -19,12 +20,6 @@ Matrix matrix(const Tensor& t, bool transposed) {
 }
 
 Shape leading(const Shape& shape) { return Shape(std::span(shape.begin(), shape.end() - 2)); }
-
-/// All matrices below one another.
-Tensor flat(const Tensor& t) {
-  const auto [rows, cols] = as_rows(t.shape());
-  return t.view(0, {rows, cols});
-}
 
 /// The product into [leading(..), M, N]; an operand of rank 2 is shared by all the other's matrices.
 Tensor compute(const Tensor& a, const Tensor& b, MatmulOptions options) {
@@ -70,6 +65,8 @@ Tensor gradient_b(const Tensor& dy, const Tensor& a, const Shape& b_shape, Matmu
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
+  check_float(a, "matmul");
+  check_tensor(b, "matmul");
   check(a.rank() >= 2 && b.rank() >= 2, "matmul", "expected operands of rank >= 2, got ", a.shape(), " x ", b.shape());
   check(a.dtype() == b.dtype(), "matmul", "expected operands of one dtype, got ", a.dtype(), " and ", b.dtype());
   check(a.device() == b.device(), "matmul", "expected operands on one device, got ", a.device(), " and ", b.device());

@@ -15,6 +15,9 @@ inline void check_operand(const char* op, const char* what, const Tensor& t, con
   check(t.device() == x.device(), op, "expected ", what, " on ", x.device(), ", got one on ", t.device());
 }
 
+/// x [.., cols] as [rows, cols].
+inline Tensor flat(const Tensor& x) { return x.view(0, {split_at(x.shape(), x.rank() - 1).outer, x.shape(-1)}); }
+
 /// The output of an op that starts from `residual`: the residual's own memory where nobody else can see it, a copy of
 /// it otherwise; uninitialised where there is none.
 inline Tensor output_from(Tensor residual, const Shape& shape, const Tensor& x) {

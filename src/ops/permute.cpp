@@ -13,6 +13,7 @@ namespace {
 using Order = std::array<int, Shape::max_rank>;
 
 Tensor permuted(const Tensor& x, const Order& order) {
+  check_tensor(x, "permute");
   std::array<std::int64_t, Shape::max_rank> extents{}, from{};
   const auto rank = static_cast<std::size_t>(x.rank());
   for (std::size_t d = 0; d < rank; ++d) {
@@ -39,7 +40,7 @@ Tensor permute(const Tensor& x, std::initializer_list<int> order) {
         x.shape(), ", got ", order.size());
   std::size_t d = 0;
   for (const int dim : order) {
-    dims[d] = x.shape().index(dim);
+    dims[d] = x.shape().index(dim, "permute");
     check(!std::exchange(seen[static_cast<std::size_t>(dims[d++])], true), "permute",
           "expected each dimension once, got ", dim, " twice");
   }
@@ -49,8 +50,8 @@ Tensor permute(const Tensor& x, std::initializer_list<int> order) {
 Tensor transpose(const Tensor& x, int dim0, int dim1) {
   Order dims{};
   for (int d = 0; d < x.rank(); ++d) dims[static_cast<std::size_t>(d)] = d;
-  std::swap(dims[static_cast<std::size_t>(x.shape().index(dim0))],
-            dims[static_cast<std::size_t>(x.shape().index(dim1))]);
+  std::swap(dims[static_cast<std::size_t>(x.shape().index(dim0, "transpose"))],
+            dims[static_cast<std::size_t>(x.shape().index(dim1, "transpose"))]);
   return permuted(x, dims);
 }
 

@@ -16,12 +16,14 @@ PoolShape pool_shape(const Shape& x, const MaxPool2dOptions& options) {
   const auto [kernel, stride, padding] = options;
   check(x.rank() == 4, "max_pool2d", "expected x [N, H, W, C], got shape ", x);
   check(kernel >= 1 && stride >= 1, "max_pool2d", "expected kernel and stride >= 1, got ", kernel, " and ", stride);
+  check(kernel <= std::int64_t{1} << 30, "max_pool2d", "expected a kernel <= 2^30, got ", kernel);
   check(padding >= 0 && padding <= kernel / 2, "max_pool2d", "expected padding in [0, kernel / 2], got ", padding,
         " with kernel ", kernel);
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  check(x[1] >= 1 && x[2] >= 1 && x[1] <= most && x[2] <= most && x[1] * x[2] <= most, "max_pool2d",
+        "expected 1 to 2^31 - 1 positions, got shape ", x);
   check(x[1] + 2 * padding >= kernel && x[2] + 2 * padding >= kernel, "max_pool2d", "expected an image of at least ",
         kernel, " x ", kernel, " with its padding, got shape ", x, " and padding ", padding);
-  check(x[1] * x[2] <= std::numeric_limits<std::int32_t>::max(), "max_pool2d",
-        "expected fewer than 2^31 positions, got shape ", x);
   return {.images = x[0],
           .height = x[1],
           .width = x[2],
@@ -46,6 +48,7 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const PoolShap
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, MaxPool2dOptions options) {
+  check_float(x, "max_pool2d");
   const PoolShape shape = pool_shape(x.shape(), options);
   Tensor y({shape.images, shape.out_height, shape.out_width, shape.channels}, x.dtype(), x.device());
   Tensor index = recording(x) ? Tensor(y.shape(), dtype::i32, x.device()) : Tensor();

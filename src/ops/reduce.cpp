@@ -20,7 +20,7 @@ using Mask = std::array<bool, Shape::max_rank>;  // which dimensions are reduced
 Mask mask_of(const Shape& shape, std::initializer_list<int> dims, const char* op) {
   Mask mask{};
   for (const int dim : dims)
-    check(!std::exchange(mask[static_cast<std::size_t>(shape.index(dim))], true), op,
+    check(!std::exchange(mask[static_cast<std::size_t>(shape.index(dim, op))], true), op,
           "expected each dimension once, got ", dim, " twice for shape ", shape);
   return mask;
 }
@@ -76,11 +76,12 @@ Tensor sum_over(const Tensor& x, const Mask& mask, float factor, const Shape& sh
     on_device(x.device(), "mean", [&] { kernels::cpu::affine(out, sums.data<float>(), factor, 0, sums.numel()); });
     y = scaled;
   }
+  if (y.storage() == x.storage()) y = x.clone();  // nothing was reduced, but only views share storage
   return to(y, x.dtype()).view(0, shape);
 }
 
 Tensor sum(const Tensor& x, const Mask& mask, float factor, bool keep, const char* op) {
-  check(x.dtype() == dtype::f32 || x.dtype() == dtype::bf16, op, "expected f32 or bf16, got ", x.dtype());
+  check_float(x, op);
   const NoGrad guard;
   return sum_over(x, mask, factor, reduced(x.shape(), mask, keep));
 }
@@ -139,11 +140,11 @@ Tensor max_backward(const Tensor& dy, const Tensor& index, const Shape& shape, s
 }  // namespace
 
 Tensor max(const Tensor& x, int dim, bool keep) {
-  const int d = x.shape().index(dim);
-  const std::int64_t n = x.shape(d);
+  check_float(x, "max");
+  const int d = x.shape().index(dim, "max");
+  const auto split = split_at(x.shape(), d);
+  const std::int64_t outer = split.outer, n = split.extent, inner = split.inner;
   check(n > 0, "max", "expected a dimension that is not empty, got shape ", x.shape(), " and dimension ", dim);
-  std::int64_t outer = 1, inner = 1;
-  for (int i = 0; i < x.rank(); ++i) (i < d ? outer : inner) *= i == d ? 1 : x.shape(i);
   Tensor y(keep ? x.shape().with(d, 1) : x.shape().without(d), x.dtype(), x.device());
   Tensor index(y.shape(), dtype::i64, x.device());
   dispatch_float(x.dtype(), "max", [&]<class T>() {

@@ -32,6 +32,7 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
+  check_float(x, "softmax");
   check(x.rank() >= 1, "softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
   const Rows size = as_rows(x.shape());
@@ -43,6 +44,7 @@ Tensor softmax(const Tensor& x) {
 }
 
 Tensor log_softmax(const Tensor& x) {
+  check_float(x, "log_softmax");
   check(x.rank() >= 1, "log_softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
   const Rows size = as_rows(x.shape());

@@ -3,11 +3,13 @@
 #include <array>
 
 #include "clip/autograd.hpp"
+#include "src/dispatch.hpp"
 #include "src/ops/blocks.hpp"
 
 namespace clip {
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
+  check_tensor(x, "reshape");
   check(shape.numel() == x.numel(), "reshape", "expected a shape of ", x.numel(), " elements as ", x.shape(),
         " has, got ", shape);
   return record("reshape", x.view(0, shape), {x},
@@ -18,6 +20,7 @@ Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> extents) {
   std::array<std::int64_t, Shape::max_rank> full{};
   check(extents.size() <= full.size(), "reshape", "expected at most ", full.size(), " dimensions, got ",
         extents.size());
+  check_tensor(x, "reshape");
   std::int64_t known = 1, *unknown = nullptr;
   std::size_t rank = 0;
   for (const std::int64_t extent : extents) {
@@ -26,7 +29,8 @@ Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> extents) {
       check(unknown == nullptr, "reshape", "expected at most one extent of -1, got another");
       unknown = &full[rank];
     } else {
-      known *= extent;
+      check(extent >= 0, "reshape", "expected extents >= 0 or one -1, got ", extent);
+      check(!__builtin_mul_overflow(known, extent, &known), "reshape", "expected fewer than 2^63 elements, got more");
     }
     ++rank;
   }
@@ -50,7 +54,8 @@ Tensor slice_backward(const Tensor& dy, const Shape& shape, std::int64_t begin, 
 }  // namespace
 
 Tensor slice(const Tensor& x, std::int64_t begin, std::int64_t end, int dim) {
-  const int d = x.shape().index(dim);
+  check_tensor(x, "slice");
+  const int d = x.shape().index(dim, "slice");
   const std::int64_t extent = x.shape(d);
   const std::int64_t first = begin < 0 ? begin + extent : begin, last = end < 0 ? end + extent : end;
   check(0 <= first && first <= last && last <= extent, "slice", "expected bounds within 0 and ", extent, " of ",

@@ -35,7 +35,10 @@ TEST_CASE("rows are all dimensions but the last", "[shape]") {
   CHECK(as_rows({2, 3, 4}).cols == 4);
   CHECK(as_rows({}).rows == 1);
   CHECK(as_rows({5}).rows == 1);
-  CHECK(as_rows({3, 0}).rows == 3);  // rows without elements are still rows
+  CHECK(as_rows({3, 0}).rows == 0);
+  CHECK(split_at({2, 3, 4, 5}, 1).outer == 2);
+  CHECK(split_at({2, 3, 4, 5}, 1).extent == 3);
+  CHECK(split_at({2, 3, 4, 5}, 1).inner == 20);
 }
 
 TEST_CASE("impossible shapes are refused", "[shape]") {
@@ -44,5 +47,6 @@ TEST_CASE("impossible shapes are refused", "[shape]") {
   check_throws([] { (void)Shape({1, 2})[-3]; }, "got -3");
   check_throws([] { Shape{1, 1, 1, 1, 1, 1, 1, 1, 1}; }, "at most 8 dimensions, got 9");
   check_throws([] { Shape{std::int64_t{1} << 32, std::int64_t{1} << 32}; }, "fewer than 2^63 elements");
-  CHECK(Shape{std::int64_t{1} << 32, std::int64_t{1} << 32, 0}.numel() == 0);
+  check_throws([] { Shape{std::int64_t{1} << 32, std::int64_t{1} << 32, 0}; }, "fewer than 2^63 elements");
+  CHECK(Shape{std::int64_t{1} << 62, 0}.numel() == 0);
 }

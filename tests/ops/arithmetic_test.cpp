@@ -114,7 +114,8 @@ TEST_CASE("arithmetic refuses operands that do not fit", "[ops]") {
   check_throws([] { zeros({2, 3}) + zeros({2}); }, "[add] expected shapes that broadcast, got [2, 3] and [2]");
   check_throws([] { zeros({2}) * zeros({2}, dtype::bf16); }, "[mul] expected operands of one dtype, got f32 and bf16");
   check_throws([] { zeros({2}, dtype::i32) / zeros({2}, dtype::i32); }, "[div] expected f32 or bf16, got i32");
-  check_throws([] { zeros({2}) - Tensor(); }, "expected a defined tensor, got an undefined one");
+  check_throws([] { zeros({0}, dtype::i32) + zeros({0}, dtype::i32); }, "[add] expected f32 or bf16, got i32");
+  check_throws([] { zeros({2}) - Tensor(); }, "[sub] expected a defined tensor, got an undefined one");
   check_throws([] { expand(zeros({2}), {3}); }, "[expand] expected shapes that broadcast, got [2] and [3]");
   check_throws(
       [] {

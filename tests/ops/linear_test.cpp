@@ -47,7 +47,7 @@ Tensor random_tensor(const Shape& shape, std::uint64_t salt, dtype type = dtype:
 
 TEST_CASE("linear agrees with a double loop and its differences", "[ops][onednn]") {
   for (const std::int64_t size : awkward)
-    for (const Shape& x : {Shape{3, size}, Shape{size, 5}, Shape{2, 3, 17}}) {
+    for (const Shape& x : {Shape{3, size}, Shape{size, 5}, Shape{2, 3, 17}, Shape{17}}) {
       std::vector<Array> in = inputs(x, x[-1] == 5 ? 33 : std::min<std::int64_t>(size, 65));
       in.resize(3);
       const CheckOptions options{.samples = 6};

@@ -59,6 +59,15 @@ TEST_CASE("max_pool2d agrees with a double loop and its differences", "[ops]") {
     }
 }
 
+TEST_CASE("max_pool2d refuses images without positions, however much padding there is", "[ops]") {
+  check_throws(
+      [] {
+        max_pool2d(zeros({1, 0, 4, 64}), {.kernel = 2, .stride = 2, .padding = 1});
+      },
+      "[max_pool2d] expected 1 to 2^31 - 1 positions, got shape [1, 0, 4, 64]");
+  check_throws([] { max_pool2d(zeros({1, 4, 4, 1}), {.kernel = std::int64_t{1} << 62}); }, "expected a kernel <= 2^30");
+}
+
 TEST_CASE("max_pool2d gives the gradient to the first of equals, and to a NaN", "[ops]") {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   const auto gradient = [](std::vector<float> values) {

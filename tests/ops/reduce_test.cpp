@@ -95,6 +95,8 @@ TEST_CASE("sum and mean agree with a double loop over every pattern of dimension
       }
   CHECK(std::isnan(mean(zeros({0})).item()));
   CHECK(sum(zeros({0})).item() == 0);
+  const Tensor x = ones({2});
+  CHECK(sum(x, {}).storage() != x.storage());
 }
 
 TEST_CASE("long sums keep their accuracy and their bits for every thread count", "[ops][threads]") {
@@ -146,7 +148,7 @@ TEST_CASE("max agrees with a double loop and sends its gradient to the first of 
 }
 
 TEST_CASE("reductions refuse bad dimensions and dtypes", "[ops]") {
-  check_throws([] { sum(zeros({2, 3}), {2}); }, "expected a dimension of [2, 3] (rank 2), got 2");
+  check_throws([] { sum(zeros({2, 3}), {2}); }, "[sum] expected a dimension of [2, 3] (rank 2), got 2");
   check_throws([] { mean(zeros({2, 3}), {0, -2}); }, "[mean] expected each dimension once, got -2 twice");
   check_throws([] { sum(zeros({2}, dtype::i32)); }, "[sum] expected f32 or bf16, got i32");
   check_throws([] { max(zeros({2, 0}), 1); }, "[max] expected a dimension that is not empty, got shape [2, 0]");

@@ -76,6 +76,13 @@ double dot(const Array& a, const Array& b) {
   return sum;
 }
 
+/// The same elements as a view one element into a storage: no kernel may count on more alignment than an element's.
+Tensor misaligned(const Tensor& t) {
+  Tensor view = Tensor({t.numel() + 1}, t.dtype(), t.device()).view(1, t.shape());
+  view.copy_from(t);
+  return view;
+}
+
 void check_values(const Op& op, const Reference& reference, const std::vector<Array>& inputs, dtype type,
                   const Device& device, const CheckOptions& options) {
   const bool low = type == dtype::bf16;
@@ -83,6 +90,7 @@ void check_values(const Op& op, const Reference& reference, const std::vector<Ar
   std::vector<Array> rounded;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Tensor t = to_tensor(inputs[i], type, device);
+    if (t.numel() % 2 == 1) t = misaligned(t);
     rounded.push_back(to_array(t));
     if (options.differentiable.empty() || options.differentiable[i]) t.requires_grad();
     tensors.push_back(t);
@@ -127,13 +135,13 @@ void check_values(const Op& op, const Reference& reference, const std::vector<Ar
 
 void check_op(const std::string& name, const Op& op, const Reference& reference, const std::vector<Array>& inputs,
               const CheckOptions& options) {
-  for (const Device& device : devices())
-    for (const dtype type : {dtype::f32, dtype::bf16}) {
-      if (type == dtype::bf16 && !options.bf16) continue;
-      INFO(name << " in " << type << " on " << device);
-      for (const Array& input : inputs) INFO("input " << input.shape);
-      check_values(op, reference, inputs, type, device, options);
-    }
+  const Device device;  // the only one ops have kernels for
+  for (const dtype type : {dtype::f32, dtype::bf16}) {
+    if (type == dtype::bf16 && !options.bf16) continue;
+    INFO(name << " in " << type << " on " << device);
+    for (const Array& input : inputs) INFO("input " << input.shape);
+    check_values(op, reference, inputs, type, device, options);
+  }
 }
 
 }  // namespace clip::test

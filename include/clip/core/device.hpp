@@ -18,8 +18,6 @@ class Device {
   static Device cpu() { return {}; }
   /// GPU `index`. Throws when the library was built without CUDA or there is no such GPU.
   static Device cuda(int index = 0);
-  /// The first usable GPU, else the CPU.
-  static Device best();
   /// How many GPUs can be used; 0 when built without CUDA.
   static int cuda_count();
 

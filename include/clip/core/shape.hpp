@@ -14,7 +14,7 @@ class Shape {
   static constexpr int max_rank = 8;
 
   Shape() = default;
-  /// Throws on more than 8 extents, on a negative one, and when their product overflows 63 bits.
+  /// Throws on more than 8 extents, on a negative one, and when the product of those that are not 0 overflows 63 bits.
   Shape(std::initializer_list<std::int64_t> extents) : Shape(std::span(extents.begin(), extents.size())) {}
   explicit Shape(std::span<const std::int64_t> extents);
 
@@ -22,11 +22,11 @@ class Shape {
   std::int64_t numel() const { return numel_; }
   /// Extent of dimension `dim`; negative counts from the end. Throws when out of range.
   std::int64_t operator[](int dim) const { return extents_[static_cast<std::size_t>(index(dim))]; }
-  /// `dim` as a number in [0, rank). Throws when out of range.
-  int index(int dim) const {
+  /// `dim` as a number in [0, rank). Throws, in the name of `op`, when out of range.
+  int index(int dim, const char* op = "shape") const {
     const int i = dim < 0 ? dim + rank_ : dim;
     if (i < 0 || i >= rank_) [[unlikely]]
-      bad_dimension(dim);
+      bad_dimension(dim, op);
     return i;
   }
   const std::int64_t* begin() const { return extents_.data(); }
@@ -45,18 +45,25 @@ class Shape {
   }
 
  private:
-  [[noreturn]] void bad_dimension(int dim) const;
+  [[noreturn]] void bad_dimension(int dim, const char* op) const;
 
   std::array<std::int64_t, max_rank> extents_{};
   std::int64_t numel_ = 1;
   int rank_ = 0;
 };
 
-/// All dimensions but the last as rows: [a, b, c] is a*b rows of c columns; a scalar is one row of one.
+/// All dimensions but the last as rows: [a, b, c] is a*b rows of c columns; a scalar is one row of one. Where columns
+/// are empty there are no rows, since there is nothing to do in them.
 struct Rows {
   std::int64_t rows, cols;
 };
 Rows as_rows(const Shape& shape);
+
+/// A shape around one of its dimensions: [outer, extent, inner].
+struct Split {
+  std::int64_t outer, extent, inner;
+};
+Split split_at(const Shape& shape, int dim);
 
 /// Prints `[2, 3]`.
 std::ostream& operator<<(std::ostream& out, const Shape& shape);

@@ -33,7 +33,7 @@ class Storage {
   std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
   void changed() { version_.fetch_add(1, std::memory_order_relaxed); }
 
-  /// What a kernel derived from these bytes and keeps beside them (packed weights); made anew by `make` after a write.
+  /// What a kernel derived from these bytes and keeps beside them (packed weights); made by `make`, anew after a write.
   std::shared_ptr<void> derived(std::shared_ptr<void> (*make)());
 
  private:
@@ -43,6 +43,7 @@ class Storage {
   std::atomic<std::uint64_t> version_{0};
   std::mutex derived_mutex_;
   std::shared_ptr<void> derived_;
+  std::shared_ptr<void> (*derived_make_)() = nullptr;
   std::uint64_t derived_version_ = 0;
 };
 
@@ -69,7 +70,8 @@ class Tensor {
   /// Uninitialised elements. Throws when the device has not enough memory.
   explicit Tensor(const Shape& shape, clip::dtype type = dtype::f32, const Device& device = {});
 
-  /// A tensor of the numbers given; `Tensor::of(3)` is a scalar. Throws on ragged lists.
+  /// A tensor of the numbers given; `Tensor::of(3)` is a scalar. Throws on ragged lists, and on numbers that an integer
+  /// dtype cannot hold. Numbers pass through double: integers beyond 2^53 come from `from`.
   static Tensor of(const NestedList& values, clip::dtype type = dtype::f32, const Device& device = {});
   /// A copy of `values`, whose element type decides the dtype. Throws unless there are `shape.numel()` of them.
   template <class T>
@@ -98,7 +100,8 @@ class Tensor {
     expect_type(dtype_of<T>);
     return static_cast<const T*>(raw());
   }
-  /// The same for writing; tells autograd and caches that the storage changed.
+  /// The same for writing; tells autograd and caches that the storage changed. They notice the call, not what is
+  /// written through a pointer kept from before: take it anew for each batch of writes.
   template <class T>
   T* mutable_data() {
     expect_type(dtype_of<T>);
@@ -114,13 +117,16 @@ class Tensor {
     return storage_->data() + offset_;
   }
 
+  /// Copies the elements to the host. Throws unless T is the tensor's element type and `out` has as many.
+  template <class T>
+  void copy_to(std::span<T> out) const;
   /// The elements as a vector on the host. Throws unless T is the tensor's element type.
   template <class T = float>
   std::vector<T> to_vector() const;
   /// The one element of a tensor. Throws unless there is exactly one, of type T.
   template <class T = float>
   T item() const;
-  /// Overwrites all elements, from the same dtype and shape, on any device.
+  /// Overwrites all elements, from the same dtype and shape, on any device. Throws on others.
   void copy_from(const Tensor& source);
   /// Sets all elements to `value`, converted to the tensor's dtype.
   void fill(double value);
@@ -132,14 +138,15 @@ class Tensor {
   Tensor view(std::int64_t first, const Shape& shape) const;
 
   /// Makes this a leaf whose gradient `backward` accumulates, or, with false, a constant. Copies of the handle made
-  /// afterwards share the gradient. Throws unless the dtype is f32, bf16 or f16.
+  /// afterwards share the gradient. Throws unless the dtype is f32 or bf16, and for the result of a recorded op.
   Tensor& requires_grad(bool required = true) &;
   Tensor requires_grad(bool required = true) && { return std::move(requires_grad(required)); }
   /// Whether autograd records what is computed from this tensor.
   bool needs_grad() const { return node_ != nullptr; }
   /// The gradient accumulated in a leaf; undefined when there is none yet. Throws unless the tensor is a leaf.
   const Tensor& grad() const;
-  /// Forgets (or replaces) the accumulated gradient.
+  /// Forgets (or replaces) the accumulated gradient. Throws unless `grad` is undefined or has the leaf's shape, dtype
+  /// and device.
   void set_grad(Tensor grad) const;
   /// The same elements without autograd's knowledge of them.
   Tensor detach() const {
@@ -152,7 +159,6 @@ class Tensor {
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   const std::shared_ptr<Node>& node() const { return node_; }
   void set_node(std::shared_ptr<Node> node) { node_ = std::move(node); }
-  std::size_t byte_offset() const { return offset_; }
 
  private:
   void expect_type(clip::dtype wanted) const {
@@ -170,12 +176,16 @@ class Tensor {
 
 /// What autograd knows of a tensor that needs a gradient: a leaf as it stands; `autograd.hpp` derives the recorded ops.
 struct Node {
-  Node(const Shape& of_shape, dtype of_type) : shape(of_shape), type(of_type) {}
+  explicit Node(const Tensor& of) : shape(of.shape()), type(of.dtype()), device(of.device()) {}
   virtual ~Node() = default;
   virtual bool is_leaf() const { return true; }
 
+  /// Throws unless `gradient` has the shape, dtype and device of the tensor it belongs to.
+  void check_gradient(const Tensor& gradient, const char* where) const;
+
   Shape shape;
   dtype type;
+  Device device;
   Tensor grad;  // of a leaf: accumulated over calls of backward; of an op: pending while backward runs
 };
 

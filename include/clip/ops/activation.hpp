@@ -11,6 +11,7 @@ Tensor activation(const Tensor& x, Activation f);
 inline Tensor relu(const Tensor& x) { return activation(x, Activation::relu); }
 /// 1 / (1 + e^-x)
 inline Tensor sigmoid(const Tensor& x) { return activation(x, Activation::sigmoid); }
+/// Hyperbolic tangent, (e^x - e^-x) / (e^x + e^-x)
 inline Tensor tanh(const Tensor& x) { return activation(x, Activation::tanh); }
 /// x Phi(x) with the normal distribution function Phi (Hendrycks & Gimpel 2016, the exact form).
 inline Tensor gelu(const Tensor& x) { return activation(x, Activation::gelu); }

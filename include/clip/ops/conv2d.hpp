@@ -10,7 +10,8 @@ struct Conv2dOptions {
   std::int64_t stride = 1;
   std::int64_t padding = 0;  ///< zeros around the image, on every side
   Activation activation = Activation::none;
-  Tensor residual = {};  ///< of the output's shape; moved in, its memory becomes the output's when nobody else holds it
+  Tensor residual = {};  ///< of the output's shape; moved in, its memory becomes the output's when nobody else holds
+                         ///< it, and a graph that read it can't run backward any more
 };
 
 /// activation(conv + bias + residual) for images x [N, H, W, in], w [out, in, kernel height, kernel width] and bias

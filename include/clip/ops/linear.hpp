@@ -6,7 +6,8 @@ namespace clip {
 
 struct LinearOptions {
   Activation activation = Activation::none;
-  Tensor residual = {};  ///< of the output's shape; moved in, its memory becomes the output's when nobody else holds it
+  Tensor residual = {};  ///< of the output's shape; moved in, its memory becomes the output's when nobody else holds
+                         ///< it, and a graph that read it can't run backward any more
 };
 
 /// activation(x w^T + bias + residual) for x [.., in], w [out, in] and bias [out]: [.., out]. f32 or bf16, summed in

@@ -9,7 +9,7 @@ namespace clip {
 /// `order` names every dimension once.
 Tensor permute(const Tensor& x, std::initializer_list<int> order);
 
-/// A copy with two dimensions exchanged.
+/// A copy with two dimensions exchanged. Throws when one is out of range.
 Tensor transpose(const Tensor& x, int dim0 = -2, int dim1 = -1);
 
 }  // namespace clip

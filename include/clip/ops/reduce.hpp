@@ -19,6 +19,7 @@ Tensor mean(const Tensor& x, std::initializer_list<int> dims, bool keep = false)
 Tensor max(const Tensor& x, int dim, bool keep = false);
 
 /// Sums `x` over the dimensions along which `shape` would be broadcast to `x.shape()`: the gradient of broadcasting.
+/// `x` itself where the shapes are equal. Throws when `shape` does not broadcast to x's.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
 }  // namespace clip

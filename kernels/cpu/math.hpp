@@ -8,7 +8,7 @@ namespace clip::kernels::cpu {
 /// What e^x = 2^n p is made of: p for the nearest n, and n with its exponent's bias in the low bits.
 struct ExpParts {
   f32x16 p;
-  i32x16 biased;
+  u32x16 biased;  // unsigned: what is added to exponents wraps around
 };
 CLIP_INLINE ExpParts exp_parts(f32x16 x) {
   constexpr float round_bias = 12582912.0f + 127;  // 1.5 * 2^23 rounds to integers
@@ -19,7 +19,7 @@ CLIP_INLINE ExpParts exp_parts(f32x16 x) {
   p = p * r + 1.6667115e-1f;
   p = p * r + 4.9999230e-1f;
   p = p * r + 1.0f;
-  return {p * r + 1.0f, as_int(biased)};
+  return {p * r + 1.0f, (u32x16)biased};
 }
 
 /// e^x; 0 below the smallest normal number, infinity above the largest.
@@ -27,14 +27,14 @@ CLIP_INLINE f32x16 exp(f32x16 x) {
   constexpr float lowest = -87.33654f, highest = 88.72283f;
   const auto [p, biased] = exp_parts(x);
   // adding n to p's exponent also reaches n = 128, for which 2^n is no number
-  const f32x16 y = as_float(as_int(p) + (biased << 23) - (127 << 23));
+  const f32x16 y = (f32x16)((u32x16)p + (biased << 23) - (127u << 23));
   return x < lowest ? splat(0) : x > highest ? splat(__builtin_inff()) : x != x ? x : y;
 }
 
 /// e^x for x <= 0, in half the instructions; 0 from x = -87.7, just below the smallest normal number, downwards.
 CLIP_INLINE f32x16 exp_nonpositive(f32x16 x) {
   const auto [p, biased] = exp_parts(max(splat(-88), x));  // there 2^n is 0; a NaN stays
-  return p * as_float(biased << 23);
+  return p * (f32x16)(biased << 23);
 }
 
 /// Natural logarithm; -infinity at 0, NaN below. Subnormal numbers count as 0.
@@ -98,7 +98,7 @@ CLIP_INLINE NormalTail normal_tail(f32x16 x) {
   p = p * t + 8.534597779e-02f;
   p = p * t + 8.459480686e-02f;
   const auto [fraction, biased] = exp_parts(a * a * -0.5f);
-  const f32x16 bell = fraction * as_float(biased << 23);
+  const f32x16 bell = fraction * (f32x16)(biased << 23);
   return {a, bell * p * t, bell};
 }
 

@@ -15,6 +15,7 @@ constexpr std::int64_t kept_terms = 4096;
 
 template <class T>
 void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
+  if (cols == 0) return;  // however many rows there are
   const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     alignas(64) float terms[kept_terms];
@@ -40,6 +41,7 @@ void softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
 
 template <class T>
 void softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols) {
+  if (cols == 0) return;  // however many rows there are
   const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -55,6 +57,7 @@ void softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::in
 
 template <class T>
 void log_softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols) {
+  if (cols == 0) return;  // however many rows there are
   const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -70,6 +73,7 @@ void log_softmax_forward(T* y, const T* x, std::int64_t rows, std::int64_t cols)
 
 template <class T>
 void log_softmax_backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols) {
+  if (cols == 0) return;  // however many rows there are
   const bool streamed = should_stream<T>(rows * cols);
   parallel_rows(rows, cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {

@@ -49,7 +49,7 @@ Shape Shape::inserted(int dim, std::int64_t extent) const {
 Rows as_rows(const Shape& shape) {
   if (shape.rank() == 0) return {1, 1};
   const std::int64_t cols = shape[-1];
-  std::int64_t rows = cols == 0 ? 0 : 1;
+  std::int64_t rows = 1;
   for (int i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
   return {rows, cols};
 }

@@ -9,8 +9,8 @@ namespace clip {
 Tensor to(const Tensor& x, dtype type) {
   if (x.dtype() == type) return x;
   check_tensor(x, "to");
-  check(!recording(x) || type == dtype::f32 || type == dtype::bf16, "to",
-        "expected f32 or bf16 for a tensor that needs a gradient, got ", type, ": detach it first");
+  check(!recording(x) || is_floating(type), "to", "expected a floating dtype for a tensor that needs a gradient, got ",
+        type, ": detach it first");
   Tensor y(x.shape(), type, x.device());
   void* out = y.mutable_raw();
   on_device(x.device(), "to", [&] { kernels::cpu::cast(out, type, x.raw(), x.dtype(), x.numel()); });

@@ -29,6 +29,7 @@ Tensor gather(const Tensor& x, int dim, const Tensor& index) {
   const int d = x.shape().index(dim, "gather");
   check(index.rank() == x.rank() && index.shape().with(d, 0) == x.shape().with(d, 0), "gather",
         "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
+  check(!recording(x) || x.dtype() != dtype::f16, "gather", "expected f32 or bf16 where a gradient is needed, got f16");
   check_indices(index, x.shape(d), x.device(), "gather", "indices");
   const Split split = split_at(x.shape(), d);
   const kernels::GatherShape shape{.outer = split.outer, .n = split.extent, .m = index.shape(d), .inner = split.inner};

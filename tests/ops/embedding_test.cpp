@@ -108,5 +108,5 @@ TEST_CASE("embedding names the first bad id", "[ops]") {
       [&] {
         embedding(ones({4, 2}, dtype::f16), zeros({1}, dtype::i32));
       },
-      "[embedding] expected a table of f32 or bf16, got f16");
+      "[embedding] expected f32 or bf16, got f16");
 }

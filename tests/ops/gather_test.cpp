@@ -97,6 +97,6 @@ TEST_CASE("gather says what it cannot take", "[ops]") {
   check_throws([&] { gather(x, 1, zeros({2}, dtype::i32)); }, "but in dimension 1, got [2]");
   check_throws([&] { gather(x, 2, zeros({2, 3}, dtype::i32)); }, "expected a dimension of [2, 3]");
   check_throws([&] { gather(x, 1, zeros({2, 3})); }, "[gather] expected i32 or i64, got f32");
-  Tensor half = ones({2, 3}, dtype::f16).requires_grad();
+  const Tensor half = to(ones({2, 3}).requires_grad(), dtype::f16);
   check_throws([&] { gather(half, 1, zeros({2, 3}, dtype::i32)); }, "where a gradient is needed, got f16");
 }

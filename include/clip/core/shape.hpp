@@ -52,8 +52,7 @@ class Shape {
   int rank_ = 0;
 };
 
-/// All dimensions but the last as rows: [a, b, c] is a*b rows of c columns; a scalar is one row of one. Where columns
-/// are empty there are no rows, since there is nothing to do in them.
+/// All dimensions but the last as rows: [a, b, c] is a*b rows of c columns; a scalar is one row of one.
 struct Rows {
   std::int64_t rows, cols;
 };

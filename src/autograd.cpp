@@ -130,12 +130,14 @@ void run(OpNode& node, bool retain, std::vector<std::shared_ptr<OpNode>>& heap) 
 }  // namespace
 
 void backward(const Tensor& loss, BackwardOptions options) {
+  check(loss.defined(), "backward", "expected a defined tensor, got an undefined one");
   check(loss.numel() == 1, "backward", "expected a scalar loss, got shape ", loss.shape(),
         ": sum it, or pass the gradient of it");
   backward(loss, full(loss.shape(), 1, loss.dtype(), loss.device()), options);
 }
 
 void backward(const Tensor& y, const Tensor& dy, BackwardOptions options) {
+  check(dy.defined(), "backward", "expected a gradient, got an undefined tensor");
   check(y.needs_grad(), "backward", "expected a tensor computed from one with requires_grad(), got a constant");
   y.node()->check_gradient(dy, "backward");
   const NoGrad guard;

@@ -44,7 +44,8 @@ void conv2d_forward(benchmark::State& state) {
                                                   {DNNL_ARG_DST, wrap(y_desc, y)}};
   const Conv2dOptions options{.stride = stride, .padding = padding, .activation = Activation::relu};
   report_against(
-      state, [&] { benchmark::DoNotOptimize(conv2d(x, w, bias, options)); },
+      state, 2 * n * end * end * out * in * kernel * kernel,
+      [&] { benchmark::DoNotOptimize(conv2d(x, w, bias, options)); },
       [&] { peer.execute(onednn::stream(), arguments); });
 }
 

@@ -54,56 +54,12 @@ void multiply_add(std::int64_t flops) {
   benchmark::DoNotOptimize(sink.data());
 }
 
-}  // namespace
+struct Seconds {
+  double work, peer;
+};
 
-double copy_bandwidth() {
-  static const double rate = [] {
-    Tensor buffer = full({std::int64_t{256} << 20}, 1, dtype::u8);
-    std::vector<double> times;
-    for (int i = 0; i < 9; ++i) times.push_back(seconds([&] { copy(buffer); }));
-    return static_cast<double>(buffer.bytes()) / median(times);
-  }();
-  return rate;
-}
-
-double f32_flops() {
-  static const double rate = [] {
-    constexpr std::int64_t flops = 2'000'000'000;
-    std::vector<double> times;
-    for (int i = 0; i < 9; ++i) times.push_back(seconds([] { multiply_add(flops); }));
-    return static_cast<double>(flops) / median(times);
-  }();
-  return rate;
-}
-
-void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work) {
-  Tensor buffer = full({bytes}, 1, dtype::u8);
-  std::vector<double> ours, copies;
-  work();
-  for (auto _ : state) {
-    ours.push_back(seconds(work));
-    state.PauseTiming();
-    copies.push_back(seconds([&] { copy(buffer); }));
-    state.ResumeTiming();
-  }
-  state.counters["bytes_per_second"] = static_cast<double>(bytes) / median(ours);
-  state.counters["of_copy"] = median(copies) / median(ours);
-}
-
-void report_flops(benchmark::State& state, std::int64_t flops, const std::function<void()>& work) {
-  std::vector<double> ours, peaks;
-  work();
-  for (auto _ : state) {
-    ours.push_back(seconds(work));
-    state.PauseTiming();
-    peaks.push_back(seconds([&] { multiply_add(flops); }));
-    state.ResumeTiming();
-  }
-  state.counters["flops"] = static_cast<double>(flops) / median(ours);
-  state.counters["of_fma"] = median(peaks) / median(ours);
-}
-
-void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer) {
+/// Median times of the two, run in turns, so that both see the same machine.
+Seconds alternate(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer) {
   std::vector<double> ours, theirs;
   work();
   peer();
@@ -113,7 +69,29 @@ void report_against(benchmark::State& state, const std::function<void()>& work, 
     theirs.push_back(seconds(peer));
     state.ResumeTiming();
   }
-  state.counters["of_peer"] = median(theirs) / median(ours);
+  return {median(ours), median(theirs)};
+}
+
+}  // namespace
+
+void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work) {
+  Tensor buffer = full({bytes}, 1, dtype::u8);
+  const Seconds median = alternate(state, work, [&] { copy(buffer); });
+  state.counters["bytes_per_second"] = static_cast<double>(bytes) / median.work;
+  state.counters["of_copy"] = median.peer / median.work;
+}
+
+void report_flops(benchmark::State& state, std::int64_t flops, const std::function<void()>& work) {
+  const Seconds median = alternate(state, work, [&] { multiply_add(flops); });
+  state.counters["flops"] = static_cast<double>(flops) / median.work;
+  state.counters["of_fma"] = median.peer / median.work;
+}
+
+void report_against(benchmark::State& state, std::int64_t flops, const std::function<void()>& work,
+                    const std::function<void()>& peer) {
+  const Seconds median = alternate(state, work, peer);
+  state.counters["flops"] = static_cast<double>(flops) / median.work;
+  state.counters["of_peer"] = median.peer / median.work;
 }
 
 }  // namespace clip::bench

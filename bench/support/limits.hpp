@@ -7,12 +7,6 @@
 
 namespace clip::bench {
 
-/// Bytes read and written a second by copying arrays far larger than the caches, on all threads.
-double copy_bandwidth();
-
-/// f32 multiply-add operations a second, two for each, on all threads.
-double f32_flops();
-
 /// Times `work`, which moves `bytes`, alternating with copies of as many bytes, and reports `bytes_per_second` and
 /// `of_copy`: the ratio of the median rates.
 void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::function<void()>& work);
@@ -21,7 +15,9 @@ void report_bandwidth(benchmark::State& state, std::int64_t bytes, const std::fu
 /// a second and `of_fma`: the ratio of the median rates.
 void report_flops(benchmark::State& state, std::int64_t flops, const std::function<void()>& work);
 
-/// Times `work` alternating with `peer`, and reports `of_peer`: the peer's median time over the work's; 1 is as fast.
-void report_against(benchmark::State& state, const std::function<void()>& work, const std::function<void()>& peer);
+/// Times `work`, of `flops` operations, alternating with `peer`, and reports `flops` a second and `of_peer`: the peer's
+/// median time over the work's; 1 is as fast.
+void report_against(benchmark::State& state, std::int64_t flops, const std::function<void()>& work,
+                    const std::function<void()>& peer);
 
 }  // namespace clip::bench

@@ -58,7 +58,8 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dOption
   check(w.rank() == 4, "conv2d", "expected weights [out, in, kernel height, kernel width], got shape ", w.shape());
   check(x.shape(3) == w.shape(1), "conv2d", "expected as many channels in images as in weights, got ", x.shape(),
         " and ", w.shape());
-  check(options.stride >= 1, "conv2d", "expected a stride >= 1, got ", options.stride);
+  check(options.stride >= 1 && options.stride <= std::int64_t{1} << 30, "conv2d",
+        "expected a stride in [1, 2^30], got ", options.stride);
   check(options.padding >= 0 && options.padding <= std::int64_t{1} << 30, "conv2d",
         "expected a padding in [0, 2^30], got ", options.padding);
   const Conv2dShape shape{.n = x.shape(0),

@@ -43,6 +43,7 @@ Tensor dropout(const Tensor& x, float p, Random& random) {
 
 Tensor dropout_add(const Tensor& x, const Tensor& residual, float p, Random& random) {
   check_input(x, p, "dropout_add");
+  check_tensor(residual, "dropout_add");
   check(residual.shape() == x.shape() && residual.dtype() == x.dtype() && residual.device() == x.device(),
         "dropout_add", "expected a residual ", x.dtype(), ' ', x.shape(), " on ", x.device(), ", got ",
         residual.dtype(), ' ', residual.shape(), " on ", residual.device());

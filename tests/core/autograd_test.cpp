@@ -168,6 +168,8 @@ TEST_CASE("a failed backward leaves no gradient behind in the graph", "[autograd
 TEST_CASE("backward checks what it is given and what closures return", "[autograd]") {
   const Tensor x = Tensor::of({1, 2}).requires_grad();
   check_throws([&] { backward(mul(x, x)); }, "[backward] expected a scalar loss, got shape [2]");
+  check_throws([] { backward(Tensor()); }, "[backward] expected a defined tensor, got an undefined one");
+  check_throws([&] { backward(mul(x, x), Tensor()); }, "[backward] expected a gradient, got an undefined tensor");
   check_throws([] { backward(Tensor::of(1)); }, "[backward] expected a tensor computed from one with requires_grad()");
   check_throws([&] { backward(mul(x, x), ones({3})); }, "expected a gradient f32 [2] on cpu, got f32 [3] on cpu");
   check_throws([&] { backward(sum(record("few", x.clone(), {x}, [](const Tensor&) { return Grads{}; }))); },

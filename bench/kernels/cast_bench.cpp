@@ -11,7 +11,7 @@ using namespace clip::bench;
 
 void cast(benchmark::State& state, dtype from, dtype to) {
   constexpr std::int64_t n = 50'000'000;
-  const Tensor x = full({n}, 1.5, from);
+  const Tensor x = full({n}, 1, from);
   Tensor y({n}, to);
   void* out = y.mutable_raw();
   report_bandwidth(state, n * static_cast<std::int64_t>(size_of(from) + size_of(to)),

@@ -10,7 +10,7 @@ check() {
     LC_ALL=C sort | xargs -r awk '
     BEGIN {
       # Folders with their layers; those of one layer do not include each other.
-      split("core 0 kernels 1 autograd 2 ops 3 io 4 text 4 image 4 nn 5 models 6 data 7 train 7 retrieval 7 " \
+      split("core 0 kernels 1 autograd 2 ops 3 io 4 text 5 image 5 nn 5 models 6 data 7 train 7 retrieval 7 " \
             "examples 8 tests 8 bench 8 tools 8", words, " ")
       for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
     }
@@ -95,7 +95,9 @@ self_test() {
   expect bad  src/core/device.cpp           '#include "cuda_context.hpp"'
   expect bad  src/ops/softmax.cpp           '#include "clip/clip.hpp"'
   expect bad  src/ops/softmax.cpp           '#include "tests/support/check_op.hpp"'
+  expect good src/text/wordpiece.cpp        '#include "clip/io/file.hpp"'
   expect bad  src/text/wordpiece.cpp        '#include "clip/image/resize.hpp"'
+  expect bad  src/io/file.cpp               '#include "clip/image/resize.hpp"'
   expect bad  include/clip/nn/linear.hpp    '#include "clip/models/clip.hpp"'
   expect bad  tests/ops/softmax_test.cpp    '#include "bench/support/limits.hpp"'
   expect bad  src/odd/thing.cpp             '#include <vector>'

@@ -9,6 +9,7 @@
 #include "clip/core/random.hpp"
 #include "clip/core/shape.hpp"
 #include "clip/core/tensor.hpp"
+#include "clip/io/file.hpp"
 #include "clip/ops/activation.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/attention.hpp"

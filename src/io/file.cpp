@@ -1,0 +1,176 @@
+#include "clip/io/file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "clip/core/error.hpp"
+
+namespace clip {
+namespace {
+
+constexpr std::size_t buffer_bytes = 1 << 20;
+
+std::string name_of(const std::filesystem::path& path) {
+  std::string name = "'";
+  return name.append(printable(path.string())).append("'");
+}
+
+/// An open file descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
+  ~Descriptor() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  operator int() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+/// Opens a regular file, and says how large it is. Not blocking: opening a FIFO would wait for its writer.
+std::uint64_t open_regular(int descriptor, const std::filesystem::path& path, const char* where) {
+  check(descriptor >= 0, where, "cannot open ", name_of(path), ": ", std::strerror(errno));
+  struct stat status {};
+  check(::fstat(descriptor, &status) == 0, where, "cannot open ", name_of(path), ": ", std::strerror(errno));
+  check(S_ISREG(status.st_mode), where, "expected a file, but ", name_of(path), " is ",
+        S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
+  return static_cast<std::uint64_t>(status.st_size);
+}
+int open_to_read(const std::filesystem::path& path) {
+  return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+/// The folder a path lies in, as one that can be opened.
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+/// Bytes of the UTF-8 sequence that `text` starts with; 0 when that is none.
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const unsigned char second = byte(1);  // overlong forms, surrogates, and what lies beyond U+10FFFF
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+      (first == 0xf4 && second > 0x8f))
+    return 0;
+  return length;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const Descriptor file(open_to_read(path));
+  const auto size = static_cast<std::size_t>(open_regular(file, path, "read"));
+  if (size == 0) return;  // nothing to map
+  void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  check(memory != MAP_FAILED, "read", "cannot map ", name_of(path), ": ", std::strerror(errno));
+  mapping_ = std::shared_ptr<void>(memory, [size](void* m) { ::munmap(m, size); });
+  bytes_ = {static_cast<const std::byte*>(memory), size};
+}
+
+std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
+  const Descriptor file(open_to_read(path));
+  const std::uint64_t size = open_regular(file, path, "read");
+  check(size <= max_bytes, "read", name_of(path), " has ", size, " bytes, more than the ", max_bytes, " allowed");
+  std::string content(static_cast<std::size_t>(size), '\0');
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t got = ::read(file, content.data() + done, content.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    check(got >= 0, "read", "cannot read ", name_of(path), ": ", std::strerror(errno));
+    if (got == 0) break;  // it became shorter
+    done += static_cast<std::size_t>(got);
+  }
+  content.resize(done);
+  return content;
+}
+
+NewFile::NewFile(const std::filesystem::path& path) : path_(path) {
+  static std::atomic<unsigned> count{0};
+  check(path.has_filename(), "write", "expected the name of a file, got ", name_of(path));
+  check(!std::filesystem::is_directory(path), "write", "cannot replace the folder ", name_of(path), " by a file");
+  temporary_ = folder_of(path) / ('.' + path.filename().string() + ".tmp-" + std::to_string(::getpid()) + '-' +
+                                  std::to_string(count.fetch_add(1)));
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  check(descriptor_ >= 0, "write", "cannot write ", name_of(path), ": ", std::strerror(errno));
+}
+
+NewFile::~NewFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void NewFile::write(std::span<const std::byte> bytes) {
+  buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (buffer_.size() >= buffer_bytes) flush();
+}
+
+void NewFile::flush() {
+  for (std::size_t done = 0; done < buffer_.size();) {
+    const ssize_t wrote = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    check(wrote >= 0, "write", "cannot write ", name_of(path_), ": ", std::strerror(errno));
+    done += static_cast<std::size_t>(wrote);
+  }
+  buffer_.clear();
+}
+
+void NewFile::commit() {
+  check(descriptor_ >= 0, "write", name_of(path_), " was committed before");
+  flush();
+  check(::fsync(descriptor_) == 0, "write", "cannot write ", name_of(path_), ": ", std::strerror(errno));
+  check(::rename(temporary_.c_str(), path_.c_str()) == 0, "write", "cannot write ", name_of(path_), ": ",
+        std::strerror(errno));
+  ::close(std::exchange(descriptor_, -1));
+  const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  check(folder >= 0 && ::fsync(folder) == 0, "write", "cannot sync the folder of ", name_of(path_), ": ",
+        std::strerror(errno));
+}
+
+void write_file(const std::filesystem::path& path, std::string_view content) {
+  NewFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+std::string printable(std::string_view text) {
+  constexpr std::size_t longest = 200;
+  constexpr char digits[] = "0123456789abcdef";
+  std::string shown;
+  while (!text.empty()) {
+    if (shown.size() >= longest) return shown + "…";
+    const std::size_t length = utf8_length(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    const bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    if (length == 0 || control) {
+      for (std::size_t i = 0; i < std::max<std::size_t>(length, 1); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        shown += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+      }
+    } else {
+      shown += text.substr(0, length);
+    }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return shown;
+}
+
+}  // namespace clip

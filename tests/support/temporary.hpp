@@ -1,0 +1,48 @@
+#pragma once
+#include <stdlib.h>
+
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+#include "clip/core/error.hpp"
+#include "tests/support/catch.hpp"
+
+namespace clip::test {
+
+/// A folder of its own that goes with all it holds.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "clipcore-test-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::filesystem::path& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// Whether `f` throws an `Error` whose message contains `part`. Prints any other message.
+template <class F>
+bool throws_with(const F& f, const std::string& part) {
+  try {
+    f();
+  } catch (const Error& e) {
+    if (std::string(e.what()).find(part) != std::string::npos) return true;
+    UNSCOPED_INFO("message: " << e.what());
+    return false;
+  }
+  UNSCOPED_INFO("threw nothing");
+  return false;
+}
+
+}  // namespace clip::test

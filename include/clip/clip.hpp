@@ -31,3 +31,4 @@
 #include "clip/ops/softmax.hpp"
 #include "clip/ops/view.hpp"
 #include "clip/text/tokens.hpp"
+#include "clip/text/wordpiece.hpp"

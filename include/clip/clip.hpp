@@ -33,3 +33,4 @@
 #include "clip/ops/reduce.hpp"
 #include "clip/ops/softmax.hpp"
 #include "clip/ops/view.hpp"
+#include "clip/text/tokens.hpp"

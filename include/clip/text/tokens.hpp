@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "clip/core/tensor.hpp"
+
+namespace clip {
+
+/// The tokens of a batch of texts, packed: one text after another, without padding.
+struct Tokens {
+  Tensor ids;        ///< i32 [T]
+  Tensor offsets;    ///< i32 [B + 1]: text i has the tokens offsets[i] to before offsets[i + 1]
+  Tensor positions;  ///< i32 [T]: of each token in its text
+  std::int64_t longest = 0;
+
+  /// Throws on more than 2^31 - 1 tokens.
+  static Tokens pack(std::span<const std::vector<std::int32_t>> texts, const Device& device = {});
+
+  /// How many texts.
+  std::int64_t count() const { return offsets.defined() ? offsets.numel() - 1 : 0; }
+  /// The ids as a rectangle i32 [B, longest] on the CPU, filled up with `pad_id`.
+  Tensor padded(std::int32_t pad_id) const;
+};
+
+}  // namespace clip

@@ -1,0 +1,44 @@
+#include "clip/text/tokens.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "clip/core/error.hpp"
+
+namespace clip {
+
+Tokens Tokens::pack(std::span<const std::vector<std::int32_t>> texts, const Device& device) {
+  std::vector<std::int32_t> ids, positions, offsets = {0};
+  std::size_t total = 0, longest = 0;
+  for (const auto& text : texts) {
+    total += text.size();
+    longest = std::max(longest, text.size());
+  }
+  check(total <= std::numeric_limits<std::int32_t>::max(), "tokens",
+        "expected at most 2^31 - 1 tokens in a batch, got ", total);
+  ids.reserve(total);
+  positions.resize(total);
+  for (const auto& text : texts) {
+    std::iota(positions.begin() + offsets.back(), positions.begin() + offsets.back() + std::ssize(text), 0);
+    ids.insert(ids.end(), text.begin(), text.end());
+    offsets.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+  const Shape rows{static_cast<std::int64_t>(total)};
+  return {.ids = Tensor::from(ids, rows, device),
+          .offsets = Tensor::from(offsets, {std::ssize(offsets)}, device),
+          .positions = Tensor::from(positions, rows, device),
+          .longest = static_cast<std::int64_t>(longest)};
+}
+
+Tensor Tokens::padded(std::int32_t pad_id) const {
+  Tensor rectangle = full({count(), longest}, pad_id, dtype::i32);
+  if (count() == 0) return rectangle;
+  const auto id = ids.to_vector<std::int32_t>(), begin = offsets.to_vector<std::int32_t>();
+  auto* row = rectangle.mutable_data<std::int32_t>();
+  for (std::size_t i = 0; i + 1 < begin.size(); ++i, row += longest)
+    std::copy(id.begin() + begin[i], id.begin() + begin[i + 1], row);
+  return rectangle;
+}
+
+}  // namespace clip

@@ -55,5 +55,7 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 
 /// `text` from a file as it may be shown: control characters and bytes that are no UTF-8 escaped, cut after 200 bytes.
 std::string printable(std::string_view text);
+/// A path as messages show it: printable, between quotes.
+std::string quoted(const std::filesystem::path& path);
 
 }  // namespace clip

@@ -17,6 +17,7 @@
 #include "clip/models/bert.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
+#include "clip/models/text_encoder.hpp"
 #include "clip/nn/batch_norm.hpp"
 #include "clip/nn/conv_norm.hpp"
 #include "clip/nn/embedding.hpp"
@@ -44,3 +45,4 @@
 #include "clip/ops/softmax.hpp"
 #include "clip/ops/view.hpp"
 #include "clip/text/tokens.hpp"
+#include "clip/text/wordpiece.hpp"

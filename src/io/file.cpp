@@ -19,11 +19,6 @@ namespace {
 
 constexpr std::size_t buffer_bytes = 1 << 20;
 
-std::string name_of(const std::filesystem::path& path) {
-  std::string name = "'";
-  return name.append(printable(path.string())).append("'");
-}
-
 /// An open file descriptor that closes itself.
 class Descriptor {
  public:
@@ -41,10 +36,10 @@ class Descriptor {
 
 /// Opens a regular file, and says how large it is. Not blocking: opening a FIFO would wait for its writer.
 std::uint64_t open_regular(int descriptor, const std::filesystem::path& path, const char* where) {
-  check(descriptor >= 0, where, "cannot open ", name_of(path), ": ", std::strerror(errno));
+  check(descriptor >= 0, where, "cannot open ", quoted(path), ": ", std::strerror(errno));
   struct stat status {};
-  check(::fstat(descriptor, &status) == 0, where, "cannot open ", name_of(path), ": ", std::strerror(errno));
-  check(S_ISREG(status.st_mode), where, "expected a file, but ", name_of(path), " is ",
+  check(::fstat(descriptor, &status) == 0, where, "cannot open ", quoted(path), ": ", std::strerror(errno));
+  check(S_ISREG(status.st_mode), where, "expected a file, but ", quoted(path), " is ",
         S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
   return static_cast<std::uint64_t>(status.st_size);
 }
@@ -57,22 +52,6 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-/// Bytes of the UTF-8 sequence that `text` starts with; 0 when that is none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const unsigned char second = byte(1);  // overlong forms, surrogates, and what lies beyond U+10FFFF
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-      (first == 0xf4 && second > 0x8f))
-    return 0;
-  return length;
-}
-
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -80,7 +59,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const auto size = static_cast<std::size_t>(open_regular(file, path, "read"));
   if (size == 0) return;  // nothing to map
   void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-  check(memory != MAP_FAILED, "read", "cannot map ", name_of(path), ": ", std::strerror(errno));
+  check(memory != MAP_FAILED, "read", "cannot map ", quoted(path), ": ", std::strerror(errno));
   mapping_ = std::shared_ptr<void>(memory, [size](void* m) { ::munmap(m, size); });
   bytes_ = {static_cast<const std::byte*>(memory), size};
 }
@@ -88,13 +67,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
   const Descriptor file(open_to_read(path));
   const std::uint64_t size = open_regular(file, path, "read");
-  check(size <= max_bytes, "read", name_of(path), " has ", size, " bytes, more than the ", max_bytes, " allowed");
+  check(size <= max_bytes, "read", quoted(path), " has ", size, " bytes, more than the ", max_bytes, " allowed");
   std::string content(static_cast<std::size_t>(size), '\0');
   std::size_t done = 0;
   while (done < content.size()) {
     const ssize_t got = ::read(file, content.data() + done, content.size() - done);
     if (got < 0 && errno == EINTR) continue;
-    check(got >= 0, "read", "cannot read ", name_of(path), ": ", std::strerror(errno));
+    check(got >= 0, "read", "cannot read ", quoted(path), ": ", std::strerror(errno));
     if (got == 0) break;  // it became shorter
     done += static_cast<std::size_t>(got);
   }
@@ -104,12 +83,12 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
 
 NewFile::NewFile(const std::filesystem::path& path) : path_(path) {
   static std::atomic<unsigned> count{0};
-  check(path.has_filename(), "write", "expected the name of a file, got ", name_of(path));
-  check(!std::filesystem::is_directory(path), "write", "cannot replace the folder ", name_of(path), " by a file");
+  check(path.has_filename(), "write", "expected the name of a file, got ", quoted(path));
+  check(!std::filesystem::is_directory(path), "write", "cannot replace the folder ", quoted(path), " by a file");
   temporary_ = folder_of(path) / ('.' + path.filename().string() + ".tmp-" + std::to_string(::getpid()) + '-' +
                                   std::to_string(count.fetch_add(1)));
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  check(descriptor_ >= 0, "write", "cannot write ", name_of(path), ": ", std::strerror(errno));
+  check(descriptor_ >= 0, "write", "cannot write ", quoted(path), ": ", std::strerror(errno));
 }
 
 NewFile::~NewFile() {
@@ -127,21 +106,21 @@ void NewFile::flush() {
   for (std::size_t done = 0; done < buffer_.size();) {
     const ssize_t wrote = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
     if (wrote < 0 && errno == EINTR) continue;
-    check(wrote >= 0, "write", "cannot write ", name_of(path_), ": ", std::strerror(errno));
+    check(wrote >= 0, "write", "cannot write ", quoted(path_), ": ", std::strerror(errno));
     done += static_cast<std::size_t>(wrote);
   }
   buffer_.clear();
 }
 
 void NewFile::commit() {
-  check(descriptor_ >= 0, "write", name_of(path_), " was committed before");
+  check(descriptor_ >= 0, "write", quoted(path_), " was committed before");
   flush();
-  check(::fsync(descriptor_) == 0, "write", "cannot write ", name_of(path_), ": ", std::strerror(errno));
-  check(::rename(temporary_.c_str(), path_.c_str()) == 0, "write", "cannot write ", name_of(path_), ": ",
+  check(::fsync(descriptor_) == 0, "write", "cannot write ", quoted(path_), ": ", std::strerror(errno));
+  check(::rename(temporary_.c_str(), path_.c_str()) == 0, "write", "cannot write ", quoted(path_), ": ",
         std::strerror(errno));
   ::close(std::exchange(descriptor_, -1));
   const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  check(folder >= 0 && ::fsync(folder) == 0, "write", "cannot sync the folder of ", name_of(path_), ": ",
+  check(folder >= 0 && ::fsync(folder) == 0, "write", "cannot sync the folder of ", quoted(path_), ": ",
         std::strerror(errno));
 }
 
@@ -149,6 +128,21 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
   NewFile file(path);
   file.write(content);
   file.commit();
+}
+
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const unsigned char second = byte(1);  // overlong forms, surrogates, and what lies beyond U+10FFFF
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+      (first == 0xf4 && second > 0x8f))
+    return 0;
+  return length;
 }
 
 std::string printable(std::string_view text) {
@@ -172,5 +166,7 @@ std::string printable(std::string_view text) {
   }
   return shown;
 }
+
+std::string quoted(const std::filesystem::path& path) { return '\'' + printable(path.string()) + '\''; }
 
 }  // namespace clip

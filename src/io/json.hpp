@@ -8,7 +8,7 @@
 
 namespace clip {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // sorted keys: the ordered one takes quadratic time in the keys of an object
 
 /// Parses one JSON text. Throws, naming `file`, on bad syntax, a key that occurs twice in an object, nesting deeper
 /// than `max_depth`, and numbers out of range.

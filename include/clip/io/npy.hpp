@@ -1,0 +1,16 @@
+#pragma once
+// NumPy's array files (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+#include <filesystem>
+
+#include "clip/core/tensor.hpp"
+
+namespace clip {
+
+/// Writes `tensor`, f32 or i32, as a `.npy` file, version 1.0: `<f4` or `<i4` in C order; durably, as `NewFile` does.
+/// Throws on other dtypes.
+void write_npy(const std::filesystem::path& path, const Tensor& tensor);
+
+/// Reads what `write_npy` or NumPy wrote: `<f4` or `<i4` in C order, at most 8 dimensions. Throws on anything else.
+Tensor read_npy(const std::filesystem::path& path);
+
+}  // namespace clip

@@ -1,0 +1,45 @@
+#pragma once
+// The names that weights have in files, and the ones they have here.
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clip/io/safetensors.hpp"
+
+namespace clip {
+
+enum class Architecture { resnet, distilbert, bert };
+constexpr std::string_view name_of(Architecture architecture) {
+  constexpr std::string_view names[] = {"resnet", "distilbert", "bert"};
+  return names[static_cast<int>(architecture)];
+}
+
+/// What becomes of each tensor of a file. The names of this library are torchvision's for a ResNet (`conv1.weight`,
+/// `layer1.0.downsample.0.weight`, `fc.bias`), and Hugging Face's without prefix for DistilBERT
+/// (`transformer.layer.0.attention.q_lin.weight`) and BERT (`encoder.layer.0.attention.self.query.weight`).
+struct WeightNames {
+  struct Mapped {
+    std::string name, source;  // ours, the file's
+  };
+  struct LeftOut {
+    std::string source, reason;
+  };
+  Architecture architecture = {};
+  std::vector<Mapped> mapped;
+  std::vector<LeftOut> left_out;
+
+  /// The file's name of what is `name` here; null when there is none.
+  const std::string* source_of(std::string_view name) const;
+};
+
+/// Recognises the architecture of `tensors` and maps their names: of torchvision's, timm's and Hugging Face's ResNets,
+/// and of DistilBERT and BERT, with any prefix, with or without heads, and with LayerNorm's old `gamma` and `beta`. A
+/// prefix is what stands before the model's own names; tensors without it, heads and counters are left out. With
+/// `wanted`, only that architecture is looked for. Throws, naming `file`, when there is none or more than one, on
+/// tensors that such a model does not have, and when two would get one name.
+WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view file,
+                         std::optional<Architecture> wanted = std::nullopt);
+
+}  // namespace clip

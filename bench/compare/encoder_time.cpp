@@ -1,5 +1,5 @@
-// Runs a model folder on an array for bench/compare/encoders.py: writes what it gives, then, for each line on stdin, the
-// milliseconds that one more run takes.
+// Runs a model folder on an array for bench/compare/encoders.py: writes what it gives, then, for each line on stdin,
+// the milliseconds that one more run takes.
 #include <chrono>
 #include <filesystem>
 #include <functional>

@@ -2,15 +2,14 @@
 #include "clip/ops/linear.hpp"
 
 #include "bench/support/limits.hpp"
+#include "bench/support/primitives.hpp"
 #include "clip/autograd.hpp"
 #include "clip/core/random.hpp"
-#include "kernels/cpu/onednn.hpp"
 
 namespace {
 
 using namespace clip;
 using namespace clip::bench;
-using namespace clip::kernels::cpu;
 
 /// Rows, in and out are the benchmark's arguments; 1 in the fourth asks for GELU.
 template <class T>
@@ -21,26 +20,9 @@ void linear_forward(benchmark::State& state) {
   const Tensor x = randn({rows, in}, random, dtype_of<T>), w = randn({out, in}, random, dtype_of<T>);
   const Tensor bias = randn({out}, random, dtype_of<T>);
 
-  using dnnl::memory;
-  constexpr auto type = onednn::type_of<T>;
-  const memory::desc x_desc({rows, in}, type, onednn::Tag::ab), y_desc({rows, out}, type, onednn::Tag::ab);
-  const memory::desc w_desc({in, out}, type, onednn::Tag::ba), bias_desc({1, out}, type, onednn::Tag::ab);
-  const auto desc = onednn::describe<dnnl::matmul>(onednn::attributes(false, f), x_desc,
-                                                   memory::desc({in, out}, type, onednn::Tag::any), bias_desc, y_desc);
-  const dnnl::matmul peer(desc);
-  Tensor y({rows, out}, dtype_of<T>);
-  const auto wrap = [](const memory::desc& as, const Tensor& t) {
-    return memory(as, onednn::engine(), const_cast<void*>(t.raw()));
-  };
-  memory packed(desc.weights_desc(), onednn::engine()), plain = wrap(w_desc, w);
-  dnnl::reorder(plain, packed).execute(onednn::stream(), plain, packed);
-  const std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(x_desc, x)},
-                                                  {DNNL_ARG_WEIGHTS, packed},
-                                                  {DNNL_ARG_BIAS, wrap(bias_desc, bias)},
-                                                  {DNNL_ARG_DST, wrap(y_desc, y)}};
+  const Primitive peer = bare_linear(dtype_of<T>, rows, in, out, f);
   report_against(
-      state, 2 * rows * in * out, [&] { benchmark::DoNotOptimize(linear(x, w, bias, {.activation = f})); },
-      [&] { peer.execute(onednn::stream(), arguments); });
+      state, peer.flops, [&] { benchmark::DoNotOptimize(linear(x, w, bias, {.activation = f})); }, peer.run);
 }
 
 template <std::int64_t rows>

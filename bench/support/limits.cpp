@@ -94,4 +94,27 @@ void report_against(benchmark::State& state, std::int64_t flops, const std::func
   state.counters["of_peer"] = median.peer / median.work;
 }
 
+void report_against_parts(benchmark::State& state, const std::vector<Part>& parts, const std::function<void()>& work) {
+  std::vector<double> ours;
+  std::vector<std::vector<double>> theirs(parts.size());
+  work();
+  for (auto _ : state) {
+    ours.push_back(seconds(work));
+    state.PauseTiming();
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      parts[i].primitive.run();
+      theirs[i].push_back(seconds(parts[i].primitive.run));
+    }
+    state.ResumeTiming();
+  }
+  double sum = 0;
+  std::int64_t flops = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    sum += median(theirs[i]) * static_cast<double>(parts[i].times);
+    flops += parts[i].primitive.flops * parts[i].times;
+  }
+  state.counters["flops"] = static_cast<double>(flops) / median(ours);
+  state.counters["of_parts"] = sum / median(ours);
+}
+
 }  // namespace clip::bench

@@ -4,6 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
+
+#include "bench/support/primitives.hpp"
 
 namespace clip::bench {
 
@@ -19,5 +22,14 @@ void report_flops(benchmark::State& state, std::int64_t flops, const std::functi
 /// median time over the work's; 1 is as fast.
 void report_against(benchmark::State& state, std::int64_t flops, const std::function<void()>& work,
                     const std::function<void()>& peer);
+
+/// Times `work` alternating with the sum of `parts`, each started twice and timed the second time, when all it reads is
+/// as near as it can be, and counted `times` over. Reports `flops` a second and `of_parts`: the parts' median sum over
+/// the work's median time.
+struct Part {
+  Primitive primitive;
+  std::int64_t times;
+};
+void report_against_parts(benchmark::State& state, const std::vector<Part>& parts, const std::function<void()>& work);
 
 }  // namespace clip::bench

@@ -138,6 +138,14 @@ void copy_bytes(void* to, const Device& to_device, const void* from, const Devic
 
 std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
 
+bool has_fast_bf16(const Device& device) {
+#if defined(__x86_64__)
+  return device.is_cuda() || __builtin_cpu_supports("avx512bf16");  // CPUs with AMX have these too
+#else
+  return device.is_cuda();
+#endif
+}
+
 int num_threads() { return omp_get_max_threads(); }
 
 void set_num_threads(int count) {

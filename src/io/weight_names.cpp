@@ -160,6 +160,11 @@ Found find_model(std::span<const TensorInfo> tensors, const std::string& file, s
 
 }  // namespace
 
+const std::string* WeightNames::source_of(std::string_view name) const {
+  const auto found = std::find_if(mapped.begin(), mapped.end(), [&](const Mapped& one) { return one.name == name; });
+  return found == mapped.end() ? nullptr : &found->source;
+}
+
 WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view file,
                          std::optional<Architecture> wanted) {
   const std::string shown = printable(file);

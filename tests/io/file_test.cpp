@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "clip/core/error.hpp"
+#include "clip/io/lines.hpp"
 #include "src/io/json.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary.hpp"
@@ -83,6 +85,16 @@ TEST_CASE("texts from files are shown in one line", "[file]") {
   CHECK(printable("\xff\xc3(\xe2\x82") == "\\xff\\xc3(\\xe2\\x82");  // no UTF-8, and a sequence cut short
   CHECK(printable("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80").find("\xc0") == std::string::npos);  // forbidden forms
   CHECK(printable(std::string(1000, 'x')) == std::string(200, 'x') + "…");
+}
+
+TEST_CASE("lines are read from any system's text files", "[lines]") {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& content) { return read_lines(folder.write("t", content)); };
+  using Lines = std::vector<std::string>;
+  CHECK(read("a\nb\n") == Lines{"a", "b"});
+  CHECK(read("\xef\xbb\xbf\xc3\xa4\r\n\r\nlast") == Lines{"\xc3\xa4", "", "last"});
+  CHECK(read("").empty());
+  CHECK(throws_with([&] { read("good\nbad \xff\n"); }, "line 2 of"));
 }
 
 TEST_CASE("JSON errors name file and key", "[json]") {

@@ -47,6 +47,9 @@ void copy_bytes(void* to, const Device& to_device, const void* from, const Devic
 
 std::ostream& operator<<(std::ostream& out, const Device& device);
 
+/// Whether matrix products in bf16 are faster than in f32 on this device.
+bool has_fast_bf16(const Device& device);
+
 /// Threads the CPU kernels use (OpenMP's setting of the calling thread). At first: one for each core.
 int num_threads();
 /// Throws unless `count` >= 1.

@@ -53,6 +53,8 @@ class NewFile {
 /// Replaces the file by `content`, or leaves it as it was.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
+/// Bytes of the UTF-8 sequence that `text`, which is not empty, starts with; 0 when that is none.
+std::size_t utf8_length(std::string_view text);
 /// `text` from a file as it may be shown: control characters and bytes that are no UTF-8 escaped, cut after 200 bytes.
 std::string printable(std::string_view text);
 /// A path as messages show it: printable, between quotes.

@@ -29,6 +29,9 @@ struct WeightNames {
   Architecture architecture = {};
   std::vector<Mapped> mapped;
   std::vector<LeftOut> left_out;
+
+  /// The file's name of what is `name` here; null when there is none.
+  const std::string* source_of(std::string_view name) const;
 };
 
 /// Recognises the architecture of `tensors` and maps their names: of torchvision's, timm's and Hugging Face's ResNets,

@@ -1,0 +1,126 @@
+#include "clip/models/bert.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "clip/autograd.hpp"
+#include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
+#include "clip/models/distilbert.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/attention.hpp"
+#include "clip/ops/cast.hpp"
+#include "clip/ops/embedding.hpp"
+#include "clip/ops/matmul.hpp"
+#include "clip/ops/view.hpp"
+#include "src/io/json.hpp"
+
+namespace clip {
+namespace {
+
+Activation read_activation(const JsonFile& json, const std::string& key) {
+  const std::string name = json.text(key, "gelu");
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
+  if (name == "quick_gelu") return Activation::quick_gelu;
+  if (name == "relu") return Activation::relu;
+  json.wrong(key, "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu or relu");
+}
+
+template <class Layer>
+HiddenStates encode(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens) {
+  Tensor x = embeddings(tokens);
+  for (const Layer& layer : layers) x = layer(std::move(x), tokens.offsets);
+  return {x, tokens.offsets};
+}
+
+}  // namespace
+
+BertConfig BertConfig::read(const std::filesystem::path& folder) {
+  const JsonFile json(folder / "config.json");
+  const std::string type = json.text("model_type");
+  const bool distil = type == "distilbert";
+  if (!distil && type != "bert") json.wrong("model_type", "bert or distilbert");
+  const auto size = [&](const char* bert, const char* distilbert, std::int64_t most) {
+    return json.integer(distil ? distilbert : bert, 1, most);
+  };
+  BertConfig config;
+  config.vocab_size = json.integer("vocab_size", 1, 10'000'000);
+  config.max_positions = json.integer("max_position_embeddings", 1, 1'000'000);
+  config.token_types = distil ? 0 : json.integer("type_vocab_size", 1, 1'000, 2);
+  config.size = size("hidden_size", "dim", 65'536);
+  config.feed_forward = size("intermediate_size", "hidden_dim", 1'048'576);
+  config.layers = size("num_hidden_layers", "n_layers", 1'000);
+  const char* const heads = distil ? "n_heads" : "num_attention_heads";
+  config.heads = json.integer(heads, 1, config.size);
+  if (config.size % config.heads != 0) json.wrong(heads, "a divisor of the size " + std::to_string(config.size));
+  config.activation = read_activation(json, distil ? "activation" : "hidden_act");
+  config.norm_eps = static_cast<float>(json.number("layer_norm_eps", 1e-12));
+  if (!(config.norm_eps > 0 && config.norm_eps < 1)) json.wrong("layer_norm_eps", "a number between 0 and 1");
+  if (json.boolean("is_decoder", false)) json.wrong("is_decoder", "false: only encoders are supported");
+  if (json.text("position_embedding_type", "absolute") != "absolute") json.wrong("position_embedding_type", "absolute");
+  return config;
+}
+
+Tensor HiddenStates::cls() const {
+  check(rows.defined() && offsets.defined(), "cls", "expected hidden states, got none");
+  const std::int64_t count = offsets.numel() - 1;
+  return embedding(rows, slice(offsets, 0, count));
+}
+
+Tensor HiddenStates::mean() const {
+  const auto begin = offsets.to_vector<std::int32_t>();
+  const std::int64_t count = offsets.numel() - 1;
+  // one product with the matrix that holds 1 / length where a row belongs to a text
+  Tensor average = zeros({count, rows.shape(0)});
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t first = begin[static_cast<std::size_t>(i)], end = begin[static_cast<std::size_t>(i) + 1];
+    check(end > first, "mean", "expected at least one token in each text, got none in text ", i);
+    float* row = average.mutable_data<float>() + i * rows.shape(0);
+    std::fill(row + first, row + end, 1.0f / static_cast<float>(end - first));
+  }
+  return matmul(to(average, rows.device()), to(rows, dtype::f32));
+}
+
+Tensor BertLayer::operator()(Tensor x, const Tensor& offsets) const {
+  const std::int64_t rows = x.shape(0), size = x.shape(1);
+  const Shape split{rows, heads, size / heads};
+  Tensor context =
+      attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split), {.offsets = offsets});
+  Tensor x1 = attention_norm(attention_out(reshape(context, {rows, size}), {.residual = std::move(x)}));
+  const Tensor hidden = up(x1, {.activation = activation});
+  return output_norm(down(hidden, {.residual = std::move(x1)}));
+}
+
+Tensor BertEmbeddings::operator()(const Tokens& tokens) const {
+  check(tokens.longest <= position.weight.shape(0), "bert", "expected texts of at most ", position.weight.shape(0),
+        " tokens, got one of ", tokens.longest);
+  Tensor x = word(tokens.ids) + position(tokens.positions);
+  if (token_type) x = x + slice(token_type->weight, 0, 1);
+  return norm(x);
+}
+
+Bert::Bert(const BertConfig& c, Init init) : config(c), embeddings(c, init) {
+  for (std::int64_t i = 0; i < c.layers; ++i) layers.emplace_back(c, init);
+  pooler.emplace(c.size, c.size, init);
+}
+Bert Bert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
+  Bert model(BertConfig::read(folder), Init::none());
+  const SafeTensors file = SafeTensors::open(folder);
+  const WeightNames names = weight_names(file.tensors(), file.path().string(), Architecture::bert);
+  if (names.source_of("pooler.dense.weight") == nullptr) model.pooler.reset();
+  clip::load(members(model), file, names, device, type);
+  return model;
+}
+HiddenStates Bert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
+
+DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
+  DistilBert model(BertConfig::read(folder), Init::none());
+  const SafeTensors file = SafeTensors::open(folder);
+  clip::load(members(model), file, weight_names(file.tensors(), file.path().string(), Architecture::distilbert), device,
+             type);
+  return model;
+}
+HiddenStates DistilBert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
+
+}  // namespace clip

@@ -1,0 +1,204 @@
+#include "clip/models/bert.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/io/file.hpp"
+#include "clip/models/distilbert.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/reduce.hpp"
+#include "clip/ops/view.hpp"
+#include "tests/models/golden.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temporary.hpp"
+
+namespace clip {
+namespace {
+
+using namespace clip::test;
+
+/// The batch that the reference made.
+Tokens tokens(std::int64_t vocab, const std::vector<std::size_t>& lengths) {
+  std::size_t total = 0;
+  for (const std::size_t length : lengths) total += length;
+  const auto u = hash_uniform("tokens", static_cast<std::int64_t>(total));
+  std::vector<std::vector<std::int32_t>> texts;
+  std::size_t at = 0;
+  for (const std::size_t length : lengths) {
+    std::vector<std::int32_t>& text = texts.emplace_back();
+    for (std::size_t i = 0; i < length; ++i, ++at)
+      text.push_back(static_cast<std::int32_t>((u[at] + 1) / 2 * static_cast<float>(vocab)));
+  }
+  return Tokens::pack(texts);
+}
+
+template <class Model>
+Model filled(const BertConfig& config) {
+  Model model(config, Init::none());
+  hash_fill(model);
+  return model;
+}
+
+const BertConfig small_distilbert = {
+    .vocab_size = 60, .max_positions = 20, .token_types = 0, .size = 32, .feed_forward = 48, .layers = 2, .heads = 4};
+const BertConfig small_bert = {.vocab_size = 60,
+                               .max_positions = 20,
+                               .size = 32,
+                               .feed_forward = 48,
+                               .layers = 2,
+                               .heads = 2,
+                               .activation = Activation::gelu_tanh,
+                               .norm_eps = 1e-5f};
+const BertConfig distilbert_base = {.token_types = 0, .layers = 6};
+
+/// Each layer, the pooled results, and the gradients of all parameters.
+template <class Model>
+void check_small(const Model& reference_model, const std::string& name) {
+  const SafeTensors expected = golden(name);
+  const Tokens batch = tokens(60, {7, 1, 12});
+  Model model = reference_model;
+  requires_grad(model);
+
+  Tensor x = model.embeddings(batch);
+  CHECK(compare(x, expected.read("layer.0")).relative < 1e-6);
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    x = model.layers[i](x, batch.offsets);
+    CHECK(compare(x, expected.read("layer." + std::to_string(i + 1))).relative < 1e-5);
+  }
+  const HiddenStates states = model(batch);
+  CHECK(compare(states.rows, x).relative == 0);
+  CHECK(compare(states.cls(), expected.read("cls")).relative < 1e-5);
+  CHECK(compare(states.mean(), expected.read("mean")).relative < 1e-5);
+
+  backward(sum(states.rows * hash_tensor("dy", states.rows.shape())));
+  for (const Member& member : members(model)) {
+    if (member.name.starts_with("pooler")) continue;  // not reached
+    INFO(member.name);
+    if (member.name.ends_with("key.bias") ||
+        member.name.ends_with("k_lin.bias"))  // softmax doesn't see it: rounding only
+      for (const float g : member.tensor->grad().to_vector()) CHECK(std::abs(g) < 1e-5f);
+    else
+      CHECK(compare(member.tensor->grad(), expected.read("grad." + member.name)).relative < 1e-4);
+  }
+  {
+    const NoGrad guard;  // the fused path
+    CHECK(compare(model(batch).rows, x).relative < 1e-5);
+  }
+}
+
+TEST_CASE("a small DistilBERT and BERT have the reference's values and gradients", "[bert]") {
+  check_small(filled<DistilBert>(small_distilbert), "distilbert_small");
+  check_small(filled<Bert>(small_bert), "bert_small");
+}
+
+template <class Model>
+void check_full(const BertConfig& config, const std::string& name) {
+  const SafeTensors expected = golden(name);
+  const NoGrad guard;
+  Model model = filled<Model>(config);
+  const Tokens batch = tokens(30522, {3, 17, 64});
+  Tensor x = model.embeddings(batch);
+  for (std::size_t i = 0; i <= model.layers.size(); ++i) {
+    CHECK(compare(slice(x, 0, 2), expected.read("layer." + std::to_string(i))).relative < 1e-5);
+    if (i < model.layers.size()) x = model.layers[i](std::move(x), batch.offsets);
+  }
+  const HiddenStates states = model(batch);
+  for (const Difference& d :
+       {compare(states.cls(), expected.read("cls")), compare(states.mean(), expected.read("mean"))}) {
+    CHECK(d.relative < 1e-4);
+    CHECK(d.cosine > 0.999999);
+  }
+  for (const Member& member : members(model)) *member.tensor = to(*member.tensor, dtype::bf16);
+  CHECK(compare(model(batch).cls(), expected.read("cls")).cosine > 0.999);
+  CHECK(compare(model(batch).mean(), expected.read("mean")).cosine > 0.999);
+}
+
+TEST_CASE("DistilBERT and BERT of full size have the reference's values, in f32 and bf16", "[bert][full]") {
+  check_full<DistilBert>(distilbert_base, "distilbert");
+  check_full<Bert>({}, "bert");
+}
+
+const char* const small_config = R"({"model_type": "bert", "vocab_size": 60, "hidden_size": 32,
+  "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 20,
+  "type_vocab_size": 2, "hidden_act": "gelu_new", "layer_norm_eps": 1e-5})";
+
+/// Tensors under other names, as a file may have them.
+void save_renamed(Bert& model, const std::filesystem::path& path,
+                  const std::function<std::string(std::string)>& rename) {
+  std::vector<NamedTensor> tensors;
+  for (const Member& member : members(model)) tensors.push_back({rename(member.name), *member.tensor});
+  save_safetensors(path, tensors);
+}
+
+TEST_CASE("a BERT loads from a folder, under the names that files have", "[bert]") {
+  const NoGrad guard;
+  const TemporaryFolder folder;
+  folder.write("config.json", small_config);
+  Bert model = filled<Bert>(small_bert);
+  const Tokens batch = tokens(60, {7, 1, 12});
+  const Tensor expected = model(batch).rows;
+
+  save(model, folder / "model.safetensors");
+  CHECK(compare(Bert::load(folder.path())(batch).rows, expected).relative == 0);
+  CHECK(Bert::load(folder.path(), {}, dtype::bf16)(batch).rows.dtype() == dtype::bf16);
+  save_renamed(model, folder / "model.safetensors", [](std::string name) {
+    const std::size_t norm = name.find("LayerNorm.");
+    if (norm != std::string::npos) name.replace(norm + 10, name.size(), name.ends_with("weight") ? "gamma" : "beta");
+    return "bert." + name;
+  });
+  CHECK(compare(Bert::load(folder.path())(batch).rows, expected).relative == 0);
+  model.pooler.reset();
+  save(model, folder / "model.safetensors");
+  CHECK(!Bert::load(folder.path()).pooler);
+}
+
+TEST_CASE("weights that do not fit are all listed in one error", "[bert]") {
+  const TemporaryFolder folder;
+  folder.write("config.json", small_config);
+  Bert model = filled<Bert>(small_bert);
+  const auto load = [&] { return Bert::load(folder.path()); };
+  CHECK(throws_with(load, "model.safetensors"));
+  save_renamed(model, folder / "model.safetensors", [](std::string name) {
+    return name == "embeddings.LayerNorm.bias" ? "encoder.layer.7.output.LayerNorm.bias" : name;
+  });
+  CHECK(throws_with(load, "missing: embeddings.LayerNorm.bias [32]"));
+  CHECK(throws_with(load, "unexpected: encoder.layer.7.output.LayerNorm.bias [32]"));
+  model.layers[1].down.weight = zeros({32, 47});
+  save(model, folder / "model.safetensors");
+  CHECK(throws_with(load, "of another shape: encoder.layer.1.output.dense.weight is [32, 47], expected [32, 48]"));
+}
+
+TEST_CASE("impossible configurations of BERT are refused by name", "[bert]") {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& from, const std::string& to, const std::string& message) {
+    std::string config = small_config;
+    config.replace(config.find(from), from.size(), to);
+    folder.write("config.json", config);
+    return throws_with([&] { BertConfig::read(folder.path()); }, message);
+  };
+  CHECK(refused("\"bert\"", "\"roberta\"", "expected bert or distilbert for 'model_type'"));
+  CHECK(refused("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "'num_attention_heads'"));
+  CHECK(refused("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 0", "'num_hidden_layers'"));
+  CHECK(refused("\"vocab_size\": 60", "\"vocab_size\": -1", "'vocab_size'"));
+  CHECK(refused("\"hidden_size\": 32,", "", "'hidden_size'"));
+  CHECK(refused("1e-5", "0", "'layer_norm_eps'"));
+  CHECK(refused("gelu_new", "swish", "'hidden_act'"));
+  CHECK(refused("\"type_vocab_size\"", "\"is_decoder\": true, \"type_vocab_size\"", "'is_decoder'"));
+  CHECK(refused("\"type_vocab_size\"", "\"position_embedding_type\": \"relative_key\", \"type_vocab_size\"",
+                "'position_embedding_type'"));
+}
+
+TEST_CASE("tokens a BERT has no rows for are refused", "[bert]") {
+  const Bert model = filled<Bert>(small_bert);
+  CHECK(throws_with([&] { model(tokens(60, {21})); }, "expected texts of at most 20 tokens, got one of 21"));
+  CHECK(throws_with([&] { model(Tokens::pack(std::vector<std::vector<std::int32_t>>{{60}})); }, "60"));
+  CHECK(model(Tokens::pack({})).cls().shape() == Shape{0, 32});
+}
+
+}  // namespace
+}  // namespace clip

@@ -1,0 +1,138 @@
+#include "clip/models/resnet.hpp"
+
+#include <string>
+
+#include "clip/autograd.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/pool.hpp"
+#include "clip/ops/reduce.hpp"
+#include "tests/models/golden.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temporary.hpp"
+
+namespace clip {
+namespace {
+
+using namespace clip::test;
+
+Tensor images(std::int64_t count, std::int64_t size) {
+  std::vector<float> values = hash_uniform("images", count * size * size * 3);
+  for (float& v : values) v *= 2;
+  return Tensor::from(values, {count, size, size, 3});
+}
+
+ResNet filled(const ResNetConfig& config) {
+  ResNet model(config, Init::none());
+  hash_fill(model);
+  return model;
+}
+
+const ResNetConfig small_basic = {.bottleneck = false, .depths = {1, 2}, .widths = {8, 16}, .stem = 8};
+const ResNetConfig small_bottleneck = {.depths = {2, 1}, .widths = {16, 32}, .stem = 8};
+const ResNetConfig resnet18 = {
+    .bottleneck = false, .depths = {2, 2, 2, 2}, .widths = {64, 128, 256, 512}, .classes = 1000};
+const ResNetConfig resnet50 = {.classes = 1000};
+
+void check_small(const ResNetConfig& config, const std::string& name, Mode mode) {
+  const SafeTensors expected = golden(name + (mode == Mode::training ? "_training" : "_inference"));
+  ResNet model = filled(config);
+  requires_grad(model);
+  const Tensor x = images(3, 33).requires_grad();
+  const Tensor features = model(x, mode);
+  CHECK(compare(features, expected.read("features")).relative < 1e-5);
+  backward(sum(features * hash_tensor("dy", features.shape())));
+  CHECK(compare(x.grad(), expected.read("grad.images")).relative < 1e-4);
+  for (const Member& member : members(model)) {
+    INFO(member.name);
+    if (member.trainable)
+      CHECK(compare(member.tensor->grad(), expected.read("grad." + member.name)).relative < 1e-4);
+    else if (mode == Mode::training)
+      CHECK(compare(*member.tensor, expected.read(member.name)).relative < 1e-5);
+  }
+  if (mode == Mode::inference) CHECK(compare(model.folded()(x.detach()), expected.read("features")).relative < 1e-5);
+}
+
+TEST_CASE("small ResNets have the reference's values and gradients, in inference and in training", "[resnet]") {
+  for (const Mode mode : {Mode::inference, Mode::training}) {
+    check_small(small_basic, "resnet_basic", mode);
+    check_small(small_bottleneck, "resnet_bottleneck", mode);
+  }
+}
+
+void check_full(const ResNetConfig& config, const std::string& name) {
+  const SafeTensors expected = golden(name);
+  const NoGrad guard;
+  const ResNet model = filled(config);
+  const Tensor x = images(2, 224);
+  ResNet apart = model, folded = model.folded(), bf16 = model.folded(dtype::bf16);
+  for (ResNet* m : {&apart, &folded, &bf16}) {
+    const bool f32 = m != &bf16;
+    Tensor y = max_pool2d(m->stem(to(x, m->stem.conv.weight.dtype()), Mode::inference, Activation::relu),
+                          {.kernel = 3, .stride = 2, .padding = 1});
+    for (std::size_t i = 0; i < m->stages.size(); ++i) {
+      for (ResNetBlock& block : m->stages[i]) y = block(y, Mode::inference);
+      const Difference d = compare(global_avg_pool(y), expected.read("stage." + std::to_string(i + 1)));
+      CHECK(d.relative < (f32 ? 1e-5 : 2e-2));
+    }
+    const Difference d = compare(m->logits(x), expected.read("logits"));
+    CHECK(d.relative < (f32 ? 1e-4 : 5e-2));
+    CHECK(d.cosine > (f32 ? 0.999999 : 0.999));
+  }
+}
+
+TEST_CASE("ResNets of full size have the reference's values, folded and not, in f32 and bf16", "[resnet][full]") {
+  check_full(resnet18, "resnet18");
+  check_full(resnet50, "resnet50");
+}
+
+TEST_CASE("a ResNet loads from a folder", "[resnet]") {
+  const NoGrad guard;
+  const TemporaryFolder folder;
+  ResNetConfig config = small_bottleneck;
+  config.classes = 5;
+  ResNet model = filled(config);
+  folder.write("config.json", R"({"model_type": "resnet", "depths": [2, 1], "hidden_sizes": [16, 32],
+                                  "embedding_size": 8, "layer_type": "bottleneck"})");
+  save(model, folder / "model.safetensors");
+  const Tensor x = images(2, 32);
+  CHECK(compare(ResNet::load(folder.path()).logits(x), model.logits(x)).relative == 0);
+  model.classifier.reset();
+  save(model, folder / "model.safetensors");
+  ResNet headless = ResNet::load(folder.path());
+  CHECK(compare(headless(x), model(x)).relative == 0);
+  CHECK(throws_with([&] { headless.logits(x); }, "has no classifier"));
+  model.stages[0][1].third->norm.running_var = ones({15});
+  save(model, folder / "model.safetensors");
+  CHECK(throws_with([&] { ResNet::load(folder.path()); }, "layer1.1.bn3.running_var is [15], expected [16]"));
+}
+
+TEST_CASE("impossible configurations of ResNet are refused by name", "[resnet]") {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& depths, const std::string& rest, const std::string& message) {
+    folder.write("config.json",
+                 R"({"model_type": "resnet", "hidden_sizes": [16, 32], "depths": )" + depths + rest + "}");
+    return throws_with([&] { ResNetConfig::read(folder.path()); }, message);
+  };
+  CHECK(refused("[1]", "", "'hidden_sizes'"));
+  CHECK(refused("[]", "", "'depths'"));
+  CHECK(refused("[1, 0]", "", "'depths'"));
+  CHECK(refused("[1, 2.5]", "", "'depths'"));
+  CHECK(refused("3", "", "'depths'"));
+  CHECK(refused("[1, 1]", R"(, "reduction": 5)", "'hidden_sizes'"));
+  CHECK(refused("[1, 1]", R"(, "layer_type": "wide")", "'layer_type'"));
+  CHECK(refused("[1, 1]", R"(, "hidden_act": "gelu")", "'hidden_act'"));
+  CHECK(refused("[1, 1]", R"(, "downsample_in_bottleneck": true)", "'downsample_in_bottleneck'"));
+}
+
+TEST_CASE("images a ResNet cannot take are refused", "[resnet]") {
+  ResNet model = filled(small_basic);
+  CHECK(throws_with([&] { model(zeros({1, 32, 32, 4})); }, "expected images [N, H, W, 3], got [1, 32, 32, 4]"));
+  CHECK(throws_with([&] { model(zeros({32, 32, 3})); }, "expected images [N, H, W, 3]"));
+  CHECK(throws_with([&] { model.folded()(zeros({1, 8, 8, 3}), Mode::training); }, "folded"));
+  CHECK(model(zeros({0, 32, 32, 3})).shape() == Shape{0, 16});
+  CHECK(model(zeros({1, 1, 1, 3})).shape() == Shape{1, 16});
+}
+
+}  // namespace
+}  // namespace clip

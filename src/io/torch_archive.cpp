@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 #include <utility>
 
 #include "clip/core/error.hpp"
@@ -20,6 +19,11 @@ constexpr std::size_t most_names_bytes = std::size_t{1} << 26;
 /// A file from before PyTorch 1.6 starts with this number, pickled.
 constexpr unsigned char old_magic[] = {0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46,
                                        0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, '.'};
+
+bool is_old(const MappedFile& file) {
+  const std::span<const std::byte> bytes = file.bytes();
+  return bytes.size() >= sizeof old_magic && std::memcmp(bytes.data(), old_magic, sizeof old_magic) == 0;
+}
 
 /// The safetensors name of a storage's elements.
 std::string_view element_type(std::string_view storage) {
@@ -45,12 +49,15 @@ const PickleValue* find(const Pickle& pickle, const PickleValue& dict, std::stri
 
 }  // namespace
 
+bool TorchArchive::is_one(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return is_zip(file) || is_old(file);
+}
+
 TorchArchive TorchArchive::open(const std::filesystem::path& path) {
   TorchArchive archive{MappedFile(path)};
-  const std::span<const std::byte> bytes = archive.file_.bytes();
-  const bool old = bytes.size() >= sizeof old_magic && std::memcmp(bytes.data(), old_magic, sizeof old_magic) == 0;
-  check(old || is_zip(archive.file_), "torch", quoted(path),
-        " is neither an archive of torch.save or TorchScript nor a safetensors file");
+  const bool old = is_old(archive.file_);
+  check(old || is_zip(archive.file_), "torch", quoted(path), " is no archive of torch.save or TorchScript");
   archive.add_tensors(old ? archive.read_old_file() : archive.read_zip_archive());
   return archive;
 }
@@ -156,13 +163,13 @@ void TorchArchive::add_tensors(const Pickle& pickle) {
     std::string name;
   };
   std::vector<Seen> left{{root, ""}};
-  std::set<std::string> names;
   std::size_t names_bytes = 0;
   while (!left.empty()) {
     const auto [value, name] = std::move(left.back());
     left.pop_back();
     if (value->kind == Kind::tensor) {
-      check(names.insert(name).second, "torch", quoted(file_.path()), " has the tensor '", printable(name), "' twice");
+      check(by_name_.emplace(name, tensors_.size()).second, "torch", quoted(file_.path()), " has the tensor '",
+            printable(name), "' twice");
       add_tensor(pickle, *value, name);
     }
     const bool module = value->kind == Kind::record && !value->items.empty();
@@ -222,7 +229,10 @@ void TorchArchive::add_tensor(const Pickle& pickle, const PickleValue& tensor, c
   sources_.push_back(std::move(source));
 }
 
-Tensor TorchArchive::read(std::size_t i) const {
+Tensor TorchArchive::read(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  check(found != by_name_.end(), "torch", quoted(file_.path()), " has no tensor '", printable(name), "'");
+  const std::size_t i = found->second;
   const TensorInfo& info = tensors_[i];
   const Source& source = sources_[i];
   const Storage& storage = storages_.at(source.storage);

@@ -19,11 +19,14 @@ class TorchArchive {
   /// Reads and checks all but the elements of the tensors. Throws, naming file and tensor, on whatever is damaged or
   /// would run code.
   static TorchArchive open(const std::filesystem::path& path);
+  /// Whether the file starts as one of the two formats does.
+  static bool is_one(const std::filesystem::path& path);
 
   /// In the order in which they were saved; types are called as in safetensors.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
-  /// A dense copy of tensor `i` on the CPU; F64 becomes f32. Throws on types that have no dtype here.
-  Tensor read(std::size_t i) const;
+  /// A dense copy on the CPU; F64 becomes f32. Throws when there is none of that name, and on types that have no dtype
+  /// here.
+  Tensor read(const std::string& name) const;
 
  private:
   struct Storage {
@@ -48,6 +51,7 @@ class TorchArchive {
   std::map<std::string_view, Storage> storages_;
   std::vector<TensorInfo> tensors_;
   std::vector<Source> sources_;  // beside tensors_
+  std::map<std::string, std::size_t, std::less<>> by_name_;
   std::uint64_t dense_bytes_ = 0;
 };
 

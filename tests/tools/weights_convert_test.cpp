@@ -280,5 +280,5 @@ TEST_CASE("weights_convert explains itself", "[tools]") {
   CHECK(help.status == 0);
   CHECK(contains(help.out, "Example:"));
   CHECK(version.status == 0);
-  CHECK(contains(version.out, "weights_convert 0."));
+  CHECK(contains(version.out, "weights_convert (clipcore 0."));
 }

@@ -1,0 +1,125 @@
+#include "examples/support/program.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <sstream>
+
+namespace clip {
+
+Program::Program(const std::string& name, const std::string& description, const std::string& example)
+    : app(description, name) {
+  app.set_version_flag("--version", std::string(name) + " (clipcore " CLIP_VERSION ")");
+  app.footer("Example:\n  " + example);
+  app.get_formatter()->column_width(36);
+}
+
+void Program::add_compute_options() {
+  app.add_option("--device", device_, "cpu, cuda or cuda:N (default: the CPU)");
+  app.add_option("--dtype", dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "auto"}));
+  app.add_option("--threads", threads_, "threads on the CPU (default: one for each core)")->check(CLI::Range(1, 4096));
+  app.add_option("--seed", seed_, "of all random numbers (default 0)");
+  app.add_flag("--quiet", quiet, "no progress on stderr");
+}
+
+Device Program::device() const {
+  if (device_ == "auto" || device_ == "cpu") return {};
+  if (device_ == "cuda") return Device::cuda(0);
+  int index = -1;
+  char rest = 0;
+  check(std::sscanf(device_.c_str(), "cuda:%d%c", &index, &rest) == 1 && index >= 0, "--device",
+        "expected cpu, cuda or cuda:N, got '", device_, "'");
+  return Device::cuda(index);
+}
+
+dtype Program::type() const {
+  check(dtype_ != "f16", "--dtype", "f16 is not computed on the CPU: choose f32, bf16 or auto");
+  if (dtype_ == "auto") return has_fast_bf16(device()) ? dtype::bf16 : dtype::f32;
+  return dtype_ == "bf16" ? dtype::bf16 : dtype::f32;
+}
+
+void Program::announce(const std::string& rest) const {
+  if (quiet) return;
+  std::ostringstream line;
+  line << app.get_name() << ": " << device() << ", " << type() << ", " << num_threads()
+       << (num_threads() == 1 ? " thread" : " threads") << ", " << rest << '\n';
+  std::cerr << line.str();
+}
+
+void Program::warn(const std::string& what) const { std::cerr << app.get_name() + ": " + what + '\n'; }
+
+int Program::run(int argc, char** argv, const std::function<void()>& work) {
+  const auto wrong_usage = [&](const std::string& what) {
+    std::cerr << "error: " + what + " (" + app.get_name() + " --help shows usage)\n";
+    return 2;
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    return wrong_usage(e.what());
+  }
+  try {
+    if (threads_ > 0) set_num_threads(threads_);
+    work();
+    std::cout.flush();
+    check(!std::cout.fail(), "output", "cannot write to stdout");
+    return 0;
+  } catch (const WrongUsage& e) {
+    return wrong_usage(e.what());
+  } catch (const std::bad_alloc&) {
+    std::cerr << "error: out of memory\n";
+  } catch (const std::exception& e) {
+    std::string message = e.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');  // an error about many tensors has a line for each kind
+    std::cerr << "error: " + message + '\n';
+  }
+  return 1;
+}
+
+Progress::Progress(std::string what, std::int64_t total, bool quiet)
+    : what_(std::move(what)), total_(total), quiet_(quiet), terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+Progress::~Progress() {
+  if (shown_ && terminal_) std::fputc('\n', stderr);
+}
+
+void Progress::advance(std::int64_t count) {
+  done_ += count;
+  if (quiet_) return;
+  const auto now = Clock::now();
+  if (now - last_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)) &&
+      !(terminal_ && done_ == total_))
+    return;
+  last_ = now;
+  show();
+}
+
+void Progress::show() {
+  const double seconds = std::chrono::duration<double>(last_ - start_).count();
+  const double rate = seconds > 0 ? static_cast<double>(done_) / seconds : 0;
+  const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : 0;
+  std::ostringstream line;
+  line.precision(rate < 100 ? 1 : 0);
+  line << std::fixed;
+  if (terminal_) {
+    constexpr std::int64_t width = 30;
+    const auto filled = static_cast<std::size_t>(total_ > 0 ? width * done_ / total_ : width);
+    line << "\r\x1b[K" << what_ << " [" << std::string(filled, '#') << std::string(width - filled, '.') << "] ";
+  } else {
+    line << what_ << ": ";
+  }
+  line << done_ << '/' << total_ << ", " << rate << "/s, ";
+  line.precision(0);
+  line << left << " s left" << (terminal_ ? "" : "\n");
+  std::fputs(line.str().c_str(), stderr);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+}  // namespace clip

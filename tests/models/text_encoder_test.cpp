@@ -1,0 +1,72 @@
+#include "clip/models/text_encoder.hpp"
+
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/ops/l2_normalize.hpp"
+#include "tests/models/golden.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temporary.hpp"
+
+namespace clip {
+namespace {
+
+using namespace clip::test;
+
+/// A folder with a small BERT that knows four words.
+void write_model(const TemporaryFolder& folder) {
+  folder.write("config.json", R"({"model_type": "bert", "vocab_size": 9, "hidden_size": 32, "intermediate_size": 48,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 20})");
+  folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\n");
+  Bert model({.vocab_size = 9, .max_positions = 20, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
+             Init::none());
+  hash_fill(model);
+  save(model, folder / "model.safetensors");
+}
+
+const std::vector<std::string> texts = {"A dog on a beach", "", "dog"};
+
+TEST_CASE("a text encoder tokenises, encodes and pools as its folder says", "[text_encoder]") {
+  const NoGrad guard;
+  const TemporaryFolder folder;
+  write_model(folder);
+  const TextEncoder plain = TextEncoder::load(folder.path());
+  const Tokens tokens = Tokens::pack(std::vector<std::vector<std::int32_t>>{{2, 5, 6, 7, 5, 8, 3}, {2, 3}, {2, 6, 3}});
+  const HiddenStates states = std::get<Bert>(plain.model)(tokens);
+  CHECK(compare(plain(texts), states.cls()).relative == 0);
+  CHECK(plain(std::vector<std::string>()).shape() == Shape{0, 32});
+
+  folder.write("modules.json", R"([{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+                                   {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+                                   {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}])");
+  std::filesystem::create_directory(folder / "1_Pooling");
+  const auto pooling = [&](const std::string& json) { folder.write("1_Pooling/config.json", json); };
+  pooling(R"({"word_embedding_dimension": 32, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true})");
+  CHECK(compare(TextEncoder::load(folder.path())(texts), l2_normalize(states.mean())).relative == 0);
+  pooling(R"({"pooling_mode_cls_token": true})");
+  CHECK(compare(TextEncoder::load(folder.path())(texts), l2_normalize(states.cls())).relative == 0);
+
+  const auto load = [&] { return TextEncoder::load(folder.path()); };
+  pooling(R"({"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": true})");
+  CHECK(throws_with(load, "'pooling_mode_max_tokens'"));
+  pooling(R"({"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true})");
+  CHECK(throws_with(load, "'pooling_mode_mean_tokens'"));
+  folder.write("modules.json", R"([{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
+  CHECK(throws_with(load, "got 'sentence_transformers.models.Dense'"));
+  folder.write("modules.json", R"([{"path": "../x", "type": "sentence_transformers.models.Pooling"}])");
+  CHECK(throws_with(load, "expected paths inside the folder"));
+  folder.write("modules.json", R"({"path": ""})");
+  CHECK(throws_with(load, "expected a list of modules"));
+}
+
+TEST_CASE("a vocabulary larger than the model's is refused", "[text_encoder]") {
+  const TemporaryFolder folder;
+  write_model(folder);
+  folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\nsea\n");
+  CHECK(throws_with([&] { TextEncoder::load(folder.path()); }, "expected a vocabulary of at most 9 pieces"));
+}
+
+}  // namespace
+}  // namespace clip

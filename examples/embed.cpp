@@ -63,9 +63,9 @@ void embed_texts(const Program& program, const Options& options) {
 
 void embed_images(const Program& program, const Options& options) {
   const std::vector<fs::path> files = list_pictures(options.images);
-  const Preprocessor preprocess = Preprocessor::load(options.model);
   std::optional<ImageEncoder> encoder;
   if (!options.output.empty()) encoder = ImageEncoder::load(options.model, program.device(), program.type());
+  const Preprocessor preprocess = encoder ? encoder->preprocess : Preprocessor::load(options.model);
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
   Progress progress("pictures", std::ssize(files), program.quiet);
   std::vector<Tensor> rows, pixels;

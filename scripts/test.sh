@@ -22,6 +22,7 @@ step() {
 }
 
 step setup          scripts/setup.sh
+step model          scripts/get_minilm.sh
 step checks         scripts/check.sh
 for preset in release asan tsan fuzz; do
   step "$preset build" eval "cmake --preset $preset > /dev/null && cmake --build --preset $preset"

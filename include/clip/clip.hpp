@@ -19,6 +19,7 @@
 #include "clip/io/weight_names.hpp"
 #include "clip/models/bert.hpp"
 #include "clip/models/distilbert.hpp"
+#include "clip/models/image_encoder.hpp"
 #include "clip/models/resnet.hpp"
 #include "clip/models/text_encoder.hpp"
 #include "clip/nn/batch_norm.hpp"

@@ -128,9 +128,10 @@ class Reader {
     files_.options.lower_case = flag("lowercase", true);
     files_.options.split_chinese = flag("handle_chinese_chars", true);
     strip_accents_ = flag("strip_accents", files_.options.lower_case);
-    if (all.contains("added_tokens") && all["added_tokens"].is_array())
-      for (const Json& token : all["added_tokens"])
-        if (token.is_object()) add(token, token.value("id", Json()), source_);
+    if (!file.has("added_tokens")) return;
+    if (!all["added_tokens"].is_array()) file.wrong("added_tokens", "a list");
+    for (const Json& token : all["added_tokens"])
+      add(token, token.is_object() ? token.value("id", Json()) : Json(), source_);
   }
 
   void read_options() {
@@ -161,7 +162,9 @@ class Reader {
     const char* const additional = "additional_special_tokens";
     for (const auto* file : {&config_, &map_}) {
       if (!*file || !(*file)->has(additional)) continue;
-      for (const Json& token : (*file)->json()[additional]) known(token_text(token).value_or(""), (*file)->path());
+      const Json& tokens = (*file)->json()[additional];
+      if (!tokens.is_array()) (*file)->wrong(additional, "a list");
+      for (const Json& token : tokens) known(token_text(token).value_or(""), (*file)->path());
     }
     if (const auto file = read_settings(folder_ / "added_tokens.json"))
       for (const auto& token : file->json().items()) known(token.key(), file->path());

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "clip/autograd.hpp"
+#include "clip/io/lines.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "tests/models/golden.hpp"
 #include "tests/models/hash_weights.hpp"
@@ -66,6 +67,21 @@ TEST_CASE("a vocabulary larger than the model's is refused", "[text_encoder]") {
   write_model(folder);
   folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\nsea\n");
   CHECK(throws_with([&] { TextEncoder::load(folder.path()); }, "expected a vocabulary of at most 9 pieces"));
+}
+
+TEST_CASE("the pretrained MiniLM gives the reference's embeddings", "[text_encoder][minilm]") {
+  const std::filesystem::path folder = std::filesystem::path(CLIP_MODELS) / "all-MiniLM-L6-v2";
+  if (!std::filesystem::exists(folder)) {
+    WARN("not checked: scripts/get_minilm.sh brings the model");
+    return;
+  }
+  const NoGrad guard;
+  const std::vector<std::string> sentences = read_lines(std::filesystem::path(CLIP_TEST_DATA) / "sentences.txt");
+  const Tensor expected = golden("minilm").read("embeddings");
+  const Difference f32 = compare(TextEncoder::load(folder)(sentences), expected);
+  CHECK(f32.relative < 1e-5);
+  CHECK(f32.cosine > 0.999999);
+  CHECK(compare(TextEncoder::load(folder, {}, dtype::bf16)(sentences), expected).cosine > 0.999);
 }
 
 }  // namespace

@@ -1,7 +1,4 @@
 // Runs the program, as a user would.
-#include <sys/wait.h>
-
-#include <cstdlib>
 #include <map>
 
 #include "clip/io/file.hpp"
@@ -14,6 +11,7 @@
 #include "tests/support/archive.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
+#include "tests/support/run_program.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -22,19 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Outcome {
-  int status;
-  std::string out, error;
-};
-
-Outcome run(const std::vector<std::string>& arguments) {
-  const TemporaryFolder folder;
-  std::string command = "'" CLIP_WEIGHTS_CONVERT "'";
-  for (const std::string& argument : arguments) command.append(" '").append(argument).append("'");
-  command.append(" >'").append(folder / "out").append("' 2>'").append(folder / "error").append("'");
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out"), read_file(folder / "error")};
-}
+Outcome run(const std::vector<std::string>& arguments) { return run_program("weights_convert", arguments); }
 bool contains(const std::string& text, const std::string& part) {
   if (text.find(part) != std::string::npos) return true;
   UNSCOPED_INFO("in: " << text);

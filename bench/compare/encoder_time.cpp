@@ -1,0 +1,58 @@
+// Runs a model folder on an array for bench/compare/encoders.py: writes what it gives, then, for each line on stdin,
+// the milliseconds that one more run takes.
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/io/npy.hpp"
+#include "clip/models/distilbert.hpp"
+#include "clip/models/resnet.hpp"
+#include "clip/ops/cast.hpp"
+
+namespace {
+
+using namespace clip;
+
+/// Token ids [B, L] without padding.
+Tokens unpadded(const Tensor& ids) {
+  const auto values = ids.to_vector<std::int32_t>();
+  std::vector<std::vector<std::int32_t>> texts;
+  for (auto at = values.begin(); at != values.end(); at += ids.shape(1)) texts.emplace_back(at, at + ids.shape(1));
+  return Tokens::pack(texts);
+}
+
+void serve(const std::filesystem::path& output, const std::function<Tensor()>& run) {
+  write_npy(output, to(run(), dtype::f32));
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
+              << std::endl;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    check(argc == 5, "encoder_time", "expected MODEL_DIR INPUT.npy OUTPUT.npy f32|bf16");
+    const NoGrad guard;
+    const Tensor input = read_npy(argv[2]);
+    const dtype type = std::string(argv[4]) == "bf16" ? dtype::bf16 : dtype::f32;
+    if (input.dtype() == dtype::i32) {
+      const DistilBert model = DistilBert::load(argv[1], {}, type);
+      const Tokens tokens = unpadded(input);
+      serve(argv[3], [&] { return model(tokens).cls(); });
+    } else {
+      ResNet model = ResNet::load(argv[1]).folded(type);
+      serve(argv[3], [&] { return model(input); });
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "error: " << e.what() << '\n';
+    return 1;
+  }
+}

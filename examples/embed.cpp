@@ -1,0 +1,131 @@
+// Texts or pictures to embeddings: one row of a .npy file for each.
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
+#include "clip/io/lines.hpp"
+#include "clip/io/npy.hpp"
+#include "clip/models/image_encoder.hpp"
+#include "clip/models/text_encoder.hpp"
+#include "clip/ops/concat.hpp"
+#include "clip/ops/l2_normalize.hpp"
+#include "clip/ops/permute.hpp"
+#include "examples/support/pictures.hpp"
+#include "examples/support/program.hpp"
+
+namespace {
+
+using namespace clip;
+namespace fs = std::filesystem;
+
+struct Options {
+  fs::path model, text, images, output, tokens, pixels;
+  bool normalize = false, skip_bad = false;
+  std::string pooling = "default";
+  std::int64_t batch = 32;
+};
+
+/// Items [at, at + batch) of a list, in turn.
+template <class Item, class Work>
+void for_batches(const std::vector<Item>& items, std::int64_t batch, const Work& work) {
+  for (std::size_t at = 0; at < items.size(); at += static_cast<std::size_t>(batch))
+    work(std::span(items).subspan(at, std::min(items.size() - at, static_cast<std::size_t>(batch))));
+}
+
+Tensor rows_or_empty(const std::vector<Tensor>& parts, const Shape& empty) {
+  return parts.empty() ? Tensor(empty) : concat(parts);
+}
+
+void embed_texts(const Program& program, const Options& options) {
+  const std::vector<std::string> lines = read_lines(options.text);
+  if (!options.tokens.empty()) {
+    const WordPiece tokenizer = WordPiece::load(options.model);
+    write_npy(options.tokens, tokenizer.encode(lines).padded(tokenizer.pad_id()));
+  }
+  if (options.output.empty()) return;
+  TextEncoder encoder = TextEncoder::load(options.model, program.device(), program.type());
+  if (options.pooling != "default") encoder.pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
+  encoder.normalize |= options.normalize;
+  program.announce(options.model.string() + ", " + std::to_string(lines.size()) + " texts");
+  Progress progress("texts", std::ssize(lines), program.quiet);
+  std::vector<Tensor> parts;
+  for_batches(lines, options.batch, [&](std::span<const std::string> texts) {
+    parts.push_back(encoder(texts));
+    progress.advance(std::ssize(texts));
+  });
+  write_npy(options.output, rows_or_empty(parts, {0, encoder.config().size}));
+}
+
+void embed_images(const Program& program, const Options& options) {
+  const std::vector<fs::path> files = list_pictures(options.images);
+  std::optional<ImageEncoder> encoder;
+  if (!options.output.empty()) encoder = ImageEncoder::load(options.model, program.device(), program.type());
+  const Preprocessor preprocess = encoder ? encoder->preprocess : Preprocessor::load(options.model);
+  program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
+  Progress progress("pictures", std::ssize(files), program.quiet);
+  std::vector<Tensor> rows, pixels;
+  std::string names;
+  std::size_t bad = 0;
+  for_batches(files, options.batch, [&](std::span<const fs::path> paths) {
+    std::vector<bool> good(paths.size(), true);
+    const Tensor images = options.skip_bad ? preprocess(paths,
+                                                        [&](std::size_t i, const std::string& why) {
+                                                          program.warn("skipped: " + why);
+                                                          good[i] = false;
+                                                          ++bad;
+                                                        })
+                                           : preprocess(paths);
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      if (good[i]) names += paths[i].string() + '\n';
+    if (!options.pixels.empty()) pixels.push_back(permute(images, {0, 3, 1, 2}));
+    if (encoder) rows.push_back((*encoder)(images));
+    progress.advance(std::ssize(paths));
+  });
+  if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");
+  const Size size = preprocess.size();
+  const auto write = [&](const fs::path& path, const Tensor& values) {
+    write_npy(path, values);
+    write_file(path.string() + ".paths.txt", names);
+  };
+  if (!options.pixels.empty()) write(options.pixels, rows_or_empty(pixels, {0, 3, size.height, size.width}));
+  if (encoder) {
+    const Tensor values = rows_or_empty(rows, {0, encoder->model.config.widths.back()});
+    write(options.output, options.normalize ? l2_normalize(values) : values);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("embed", "Embeds texts or pictures with a model folder: one row of a .npy file for each.",
+                  "embed --model models/all-MiniLM-L6-v2 --text captions.txt --output captions.npy");
+  Options options;
+  program.app.add_option("--model", options.model, "model folder in the Hugging Face layout")->required();
+  auto* text = program.app.add_option("--text", options.text, "text file, one text a line");
+  auto* images = program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths");
+  program.app.add_option("--output", options.output, "embeddings, <f4 [N, D]");
+  auto* tokens = program.app.add_option("--tokens", options.tokens, "token ids instead, <i4 [N, longest]");
+  auto* pixels = program.app.add_option("--pixels", options.pixels, "preprocessed pictures instead, <f4 [N, 3, H, W]");
+  program.app.add_flag("--normalize", options.normalize, "rows of length 1");
+  program.app.add_option("--pooling", options.pooling, "cls, mean, or default: as the folder says")
+      ->check(CLI::IsMember({"cls", "mean", "default"}));
+  program.app.add_option("--batch", options.batch, "texts or pictures at a time (default 32)")
+      ->check(CLI::Range(1, 65536));
+  program.app.add_flag("--skip-bad", options.skip_bad, "report unreadable pictures, and go on");
+  program.add_compute_options();
+  text->excludes(images);
+  tokens->excludes(images);
+  pixels->excludes(text);
+  return program.run(argc, argv, [&] {
+    const NoGrad guard;
+    if (options.text.empty() == options.images.empty()) throw WrongUsage("give --text or --images");
+    if (options.output.empty() && options.tokens.empty() && options.pixels.empty())
+      throw WrongUsage("give --output, --tokens or --pixels");
+    options.text.empty() ? embed_images(program, options) : embed_texts(program, options);
+  });
+}

@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/io/npy.hpp"
+#include "clip/models/image_encoder.hpp"
+#include "clip/models/text_encoder.hpp"
+#include "clip/ops/permute.hpp"
+#include "tests/models/golden.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/run_program.hpp"
+
+namespace {
+
+using namespace clip;
+using namespace clip::test;
+namespace fs = std::filesystem;
+
+Outcome embed(std::vector<std::string> arguments) { return run_program("embed", arguments); }
+
+bool contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return true;
+  UNSCOPED_INFO("in: " << text);
+  return false;
+}
+
+/// A folder with a small BERT, and one with a small ResNet.
+struct Models {
+  TemporaryFolder folder;
+  std::string text = folder / "bert", image = folder / "resnet";
+
+  Models() {
+    fs::create_directory(text);
+    folder.write("bert/config.json", R"({"model_type": "bert", "vocab_size": 9, "hidden_size": 32,
+        "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 20})");
+    folder.write("bert/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\n");
+    Bert bert({.vocab_size = 9, .max_positions = 20, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
+              Init::none());
+    hash_fill(bert);
+    save(bert, text + "/model.safetensors");
+
+    fs::create_directory(image);
+    folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
+        "embedding_size": 8, "layer_type": "basic"})");
+    folder.write(
+        "resnet/preprocessor_config.json",
+        R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
+                     "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
+                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+    ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
+    hash_fill(resnet);
+    save(resnet, image + "/model.safetensors");
+  }
+};
+
+TEST_CASE("embed writes a row for each line", "[embed]") {
+  const NoGrad guard;
+  const Models models;
+  const std::string lines = models.folder.write("lines.txt", "a dog\r\n\r\nA beach on a dog"),
+                    out = models.folder / "o.npy";
+  const std::vector<std::string> texts = {"a dog", "", "A beach on a dog"};
+  const TextEncoder encoder = TextEncoder::load(models.text);
+
+  const Outcome outcome = embed({"--model", models.text, "--text", lines, "--output", out, "--batch", "2"});
+  REQUIRE(outcome.status == 0);
+  CHECK(outcome.out.empty());
+  CHECK(contains(outcome.error, "3 texts"));
+  CHECK(compare(read_npy(out), encoder(texts)).relative < 1e-6);
+
+  REQUIRE(embed({"--model", models.text, "--text", lines, "--tokens", out, "--quiet"}).error.empty());
+  CHECK(read_npy(out).to_vector<std::int32_t>() ==
+        std::vector<std::int32_t>{2, 5, 6, 3, 0, 0, 0, 2, 3, 0, 0, 0, 0, 0, 2, 5, 8, 7, 5, 6, 3});
+
+  REQUIRE(
+      embed({"--model", models.text, "--text", lines, "--output", out, "--pooling", "mean", "--normalize"}).status ==
+      0);
+  TextEncoder sentence = encoder;
+  sentence.pooling = Pooling::mean;
+  sentence.normalize = true;
+  CHECK(compare(read_npy(out), sentence(texts)).relative < 1e-6);
+
+  models.folder.write("lines.txt", "");
+  REQUIRE(embed({"--model", models.text, "--text", lines, "--output", out}).status == 0);
+  CHECK(read_npy(out).shape() == Shape{0, 32});
+}
+
+TEST_CASE("embed writes a row for each picture, and its path", "[embed]") {
+  const NoGrad guard;
+  const Models models;
+  const fs::path pictures = models.folder / "pictures", data = fs::path(CLIP_TEST_DATA) / "image";
+  fs::create_directory(pictures);
+  fs::copy(data / "rgb8.png", pictures / "b.png");
+  fs::copy(data / "444.jpg", pictures / "a.JPG");
+  models.folder.write("pictures/notes.txt", "no picture");
+  const std::string out = models.folder / "o.npy";
+  const std::vector<fs::path> files = {pictures / "a.JPG", pictures / "b.png"};
+  ImageEncoder encoder = ImageEncoder::load(models.image);
+
+  REQUIRE(embed({"--model", models.image, "--images", pictures, "--output", out}).status == 0);
+  CHECK(compare(read_npy(out), encoder(files)).relative < 1e-6);
+  CHECK(read_file(out + ".paths.txt") == files[0].string() + "\n" + files[1].string() + "\n");
+  REQUIRE(embed({"--model", models.image, "--images", pictures, "--pixels", out}).status == 0);
+  CHECK(compare(read_npy(out), permute(encoder.preprocess(files), {0, 3, 1, 2})).relative == 0);
+
+  models.folder.write("pictures/bad.png", "not a picture");
+  const std::string list = models.folder.write("list.txt", "pictures/b.png\npictures/bad.png\npictures/a.JPG\n");
+  fs::remove(out);
+  fs::remove(out + ".paths.txt");
+  const Outcome refused = embed({"--model", models.image, "--images", list, "--output", out});
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.error, "bad.png"));
+  CHECK(!fs::exists(out));
+  CHECK(!fs::exists(out + ".paths.txt"));
+  const Outcome skipped = embed({"--model", models.image, "--images", list, "--output", out, "--skip-bad"});
+  CHECK(skipped.status == 0);
+  CHECK(contains(skipped.error, "skipped 1 of 3 pictures"));
+  CHECK(read_npy(out).shape() == Shape{2, 16});
+  CHECK(read_file(out + ".paths.txt") == files[1].string() + "\n" + files[0].string() + "\n");
+}
+
+TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]") {
+  const Models models;
+  const std::string lines = models.folder.write("lines.txt", "a"), out = models.folder / "o.npy";
+  const std::string bad = models.folder.write("bad.txt", "a\nb\xff\n"), list = models.folder.write("list.txt", "x.png");
+  const auto fails = [&](int status, const std::string& message, const std::vector<std::string>& arguments) {
+    const Outcome outcome = embed(arguments);
+    CHECK(outcome.status == status);
+    CHECK(outcome.error.starts_with("error: "));
+    CHECK(std::count(outcome.error.begin(), outcome.error.end(), '\n') == 1);
+    CHECK(contains(outcome.error, message));
+    CHECK(!fs::exists(out));
+  };
+  fails(1, "line 2 of", {"--model", models.text, "--text", bad, "--output", out});
+  fails(1, "config.json", {"--model", models.folder / "none", "--text", lines, "--output", out});
+  fails(1, "expected resnet for 'model_type'", {"--model", models.text, "--images", list, "--output", out});
+  fails(2, "--text or --images", {"--model", models.text, "--output", out});
+  fails(2, "--output, --tokens or --pixels", {"--model", models.text, "--text", lines});
+  fails(2, "--model is required", {"--text", lines});
+  fails(2, "--batch", {"--model", models.text, "--text", lines, "--output", out, "--batch", "0"});
+  fails(1, "expected cpu, cuda or cuda:N",
+        {"--model", models.text, "--text", lines, "--output", out, "--device", "tpu"});
+  CHECK(contains(embed({"--help"}).out, "Example:"));
+  CHECK(contains(embed({"--version"}).out, "embed"));
+}
+
+}  // namespace

@@ -39,38 +39,42 @@ struct Axis {
   Axis(int in, int out, Filter filter, int begin, int outputs) {
     const double scale = static_cast<double>(in) / out, stretch = std::max(scale, 1.0);
     const double support = support_of(filter) * stretch;
-    std::vector<std::vector<std::int32_t>> all;
-    std::vector<double> exact;
-    for (int i = begin; i < begin + outputs; ++i) {
-      const double centre = (i + 0.5) * scale;
-      int from = std::max(0, static_cast<int>(centre - support + 0.5));
+    const auto most = static_cast<std::size_t>(2 * std::ceil(support) + 1);
+    struct Taps {
+      std::size_t skipped, count;  // without the zeros at both ends
+    };
+    std::vector<Taps> used;
+    std::vector<double> exact(most);
+    std::vector<std::int32_t> rounded(static_cast<std::size_t>(outputs) * most);
+    for (int i = 0; i < outputs; ++i) {
+      const double centre = (begin + i + 0.5) * scale;
+      const int from = std::max(0, static_cast<int>(centre - support + 0.5));
       const int to = std::min(in, static_cast<int>(centre + support + 0.5));
-      exact.clear();
       double sum = 0;
       for (int x = from; x < to; ++x) {
-        exact.push_back(weight_of(filter, (x - centre + 0.5) * (1.0 / stretch)));
-        sum += exact.back();
+        const double weight = weight_of(filter, (x - centre + 0.5) * (1.0 / stretch));
+        exact[static_cast<std::size_t>(x - from)] = weight;
+        sum += weight;
       }
-      std::vector<std::int32_t> rounded;
-      for (const double weight : exact) {
-        const double scaled = (sum != 0 ? weight / sum : weight) * one;
-        rounded.push_back(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5 : 0.5)));
+      std::int32_t* const row = &rounded[static_cast<std::size_t>(i) * most];
+      auto count = static_cast<std::size_t>(std::max(0, to - from)), skipped = std::size_t{0};
+      for (std::size_t t = 0; t < count; ++t) {
+        const double scaled = (sum != 0 ? exact[t] / sum : exact[t]) * one;
+        row[t] = static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5 : 0.5));
       }
-      // without the zeros at the ends every row is as short as it can be
-      while (!rounded.empty() && rounded.back() == 0) rounded.pop_back();
-      const auto used = std::find_if(rounded.begin(), rounded.end(), [](std::int32_t w) { return w != 0; });
-      from += static_cast<int>(used - rounded.begin());
-      rounded.erase(rounded.begin(), used);
-      first.push_back(std::min(from, in - 1));
-      taps = std::max(taps, static_cast<std::int64_t>(rounded.size()));
-      all.push_back(std::move(rounded));
+      while (count > 0 && row[count - 1] == 0) --count;
+      while (skipped < count && row[skipped] == 0) ++skipped;
+      first.push_back(std::min(from + static_cast<int>(skipped), in - 1));
+      used.push_back({skipped, count - skipped});
+      taps = std::max(taps, static_cast<std::int64_t>(count - skipped));
     }
     // all get as many taps: those at the end of the input begin earlier, with weights of 0
     weights.resize(static_cast<std::size_t>(outputs * taps));
-    for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t i = 0; i < used.size(); ++i) {
       const auto shift = std::max<std::int64_t>(0, first[i] + taps - in);
       first[i] -= static_cast<std::int32_t>(shift);
-      std::copy(all[i].begin(), all[i].end(), weights.begin() + static_cast<std::int64_t>(i) * taps + shift);
+      std::copy_n(&rounded[i * most + used[i].skipped], used[i].count,
+                  weights.begin() + static_cast<std::int64_t>(i) * taps + shift);
     }
   }
   int begin() const { return *std::min_element(first.begin(), first.end()); }

@@ -18,6 +18,7 @@ using std::filesystem::path;
 
 constexpr std::int64_t most_tokens = 1 << 24, longest_anywhere = 1 << 20;
 constexpr std::uint64_t largest_vocabulary = 1 << 24;  // bytes
+constexpr std::size_t longest_literal = 256;           // bytes; it is tried wherever a text looks like its start
 
 using TokenIds = std::vector<std::pair<std::string, std::int32_t>>;
 
@@ -93,7 +94,11 @@ class Reader {
     read_options();
     read_special_tokens();
     read_lengths();
-    for (const auto& token : literals_) files_.vocab_size = std::max<std::int64_t>(files_.vocab_size, token.second + 1);
+    for (const auto& [token, id] : literals_) {
+      check(token.size() <= longest_literal, "wordpiece", "expected special tokens of at most ", longest_literal,
+            " bytes in ", quoted(folder_), ", got '", printable(token), "'");
+      files_.vocab_size = std::max<std::int64_t>(files_.vocab_size, id + 1);
+    }
     files_.literals = Trie(std::move(literals_));
     return std::move(files_);
   }

@@ -16,7 +16,7 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr std::int64_t most_tokens = 1 << 24, longest_anywhere = 1 << 20;
+constexpr std::int64_t most_tokens = 1 << 21, longest_anywhere = 1 << 20;
 constexpr std::uint64_t largest_vocabulary = 1 << 24;  // bytes
 constexpr std::size_t longest_literal = 256;           // bytes; it is tried wherever a text looks like its start
 
@@ -38,6 +38,7 @@ TokenIds read_vocabulary(const path& file) {
     const auto line = static_cast<std::int32_t>(pieces.size());
     check(find_invalid_utf8(token) == std::string::npos, "wordpiece", "expected UTF-8 in ", quoted(file), ", got '",
           printable(token), "' in line ", line + 1);
+    check(line < most_tokens, "wordpiece", quoted(file), " has more than ", most_tokens, " lines");
     pieces.emplace_back(std::move(token), line);
     at = end + 1;
   }

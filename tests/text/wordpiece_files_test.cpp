@@ -144,6 +144,7 @@ TEST_CASE("WordPiece refuses folders that are wrong, and says why", "[text]") {
     CHECK(refused({{"vocab.txt", without}}, "expected the token '" + token + "'"));
   }
   CHECK(refused({{"vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nb\xc3\n"}}, "got 'b\\xc3' in line 5"));
+  CHECK(refused({{"vocab.txt", std::string((1 << 21) + 1, '\n')}}, "has more than 2097152 lines"));
   CHECK(refused({{"vocab.txt", std::string((1 << 24) + 1, 'a')}}, "more than the 16777216 allowed"));
 
   const std::string config = "tokenizer_config.json";

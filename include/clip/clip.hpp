@@ -34,6 +34,7 @@
 #include "clip/ops/batch_norm.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
+#include "clip/ops/contrastive_loss.hpp"
 #include "clip/ops/conv2d.hpp"
 #include "clip/ops/cross_entropy.hpp"
 #include "clip/ops/dropout.hpp"

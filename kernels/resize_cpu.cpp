@@ -15,7 +15,9 @@
 namespace clip::kernels::cpu {
 namespace {
 
-using u8x8 = std::uint8_t __attribute__((vector_size(8)));
+using u8x16 = std::uint8_t __attribute__((vector_size(16)));
+using u8x32 = std::uint8_t __attribute__((vector_size(32)));
+using u32x4 = std::uint32_t __attribute__((vector_size(16)));
 using i32x8 = std::int32_t __attribute__((vector_size(32)));
 
 constexpr int fraction_bits = 22;
@@ -27,12 +29,11 @@ CLIP_INLINE i32x8 widen(const std::uint8_t* p) {
   for (int i = 0; i < lanes; ++i) v[i] = p[i];  // one instruction; GCC 12 takes a conversion apart
   return v;
 }
-CLIP_INLINE void store_bytes(std::uint8_t* y, i32x8 sum) {
+CLIP_INLINE u8x32 to_bytes(i32x8 sum) {
   i32x8 v = sum >> fraction_bits;
   v = v < 0 ? i32x8{} : v;
   v = v > 255 ? i32x8{} + 255 : v;
-  const u8x8 bytes = __builtin_convertvector(v, u8x8);
-  std::memcpy(y, &bytes, sizeof bytes);
+  return (u8x32)v;  // the lowest byte of four is the result
 }
 
 /// y[b] = the sum of weights[t] * x[t * stride + b], rounded and clipped, for b < 16.
@@ -43,8 +44,9 @@ CLIP_INLINE void weigh(std::uint8_t* y, const std::uint8_t* x, std::int64_t stri
     low += widen(x + t * stride) * weights[t];
     high += widen(x + t * stride + lanes) * weights[t];
   }
-  store_bytes(y, low);
-  store_bytes(y + lanes, high);
+  const u8x16 bytes = __builtin_shufflevector(to_bytes(low), to_bytes(high), 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40,
+                                              44, 48, 52, 56, 60);
+  std::memcpy(y, &bytes, sizeof bytes);
 }
 
 /// block[column][row][4] = x[row][column][channels]; rows past `rows` repeat the last.
@@ -53,8 +55,12 @@ CLIP_INLINE void interleave(std::uint8_t* block, const std::uint8_t* x, std::int
                             std::int64_t width) {
   const std::uint8_t* row[block_rows];
   for (std::int64_t r = 0; r < block_rows; ++r) row[r] = x + std::min(r, rows - 1) * stride;
-  for (std::int64_t i = 0; i + 1 < width; ++i)  // four bytes even of three channels: a pixel follows
-    for (std::int64_t r = 0; r < block_rows; ++r) std::memcpy(block + i * 16 + r * 4, row[r] + i * channels, 4);
+  for (std::int64_t i = 0; i + 1 < width; ++i) {
+    std::uint32_t pixels[block_rows];  // four bytes even of three channels: another pixel follows
+    for (std::int64_t r = 0; r < block_rows; ++r) std::memcpy(&pixels[r], row[r] + i * channels, 4);
+    const u32x4 all = {pixels[0], pixels[1], pixels[2], pixels[3]};
+    std::memcpy(block + i * 16, &all, 16);
+  }
   for (std::int64_t r = 0; r < block_rows; ++r)
     std::memcpy(block + (width - 1) * 16 + r * 4, row[r] + (width - 1) * channels, channels);
 }

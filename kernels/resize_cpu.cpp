@@ -16,6 +16,7 @@ namespace clip::kernels::cpu {
 namespace {
 
 using u8x8 = std::uint8_t __attribute__((vector_size(8)));
+using u32x4 = std::uint32_t __attribute__((vector_size(16)));
 using i32x8 = std::int32_t __attribute__((vector_size(32)));
 
 constexpr int fraction_bits = 22;
@@ -53,8 +54,12 @@ CLIP_INLINE void interleave(std::uint8_t* block, const std::uint8_t* x, std::int
                             std::int64_t width) {
   const std::uint8_t* row[block_rows];
   for (std::int64_t r = 0; r < block_rows; ++r) row[r] = x + std::min(r, rows - 1) * stride;
-  for (std::int64_t i = 0; i + 1 < width; ++i)  // four bytes even of three channels: a pixel follows
-    for (std::int64_t r = 0; r < block_rows; ++r) std::memcpy(block + i * 16 + r * 4, row[r] + i * channels, 4);
+  for (std::int64_t i = 0; i + 1 < width; ++i) {
+    std::uint32_t pixels[block_rows];  // four bytes even of three channels: another pixel follows
+    for (std::int64_t r = 0; r < block_rows; ++r) std::memcpy(&pixels[r], row[r] + i * channels, 4);
+    const u32x4 all = {pixels[0], pixels[1], pixels[2], pixels[3]};
+    std::memcpy(block + i * 16, &all, 16);
+  }
   for (std::int64_t r = 0; r < block_rows; ++r)
     std::memcpy(block + (width - 1) * 16 + r * 4, row[r] + (width - 1) * channels, channels);
 }

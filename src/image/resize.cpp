@@ -2,6 +2,7 @@
 #include "clip/image/resize.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 
@@ -39,38 +40,42 @@ struct Axis {
   Axis(int in, int out, Filter filter, int begin, int outputs) {
     const double scale = static_cast<double>(in) / out, stretch = std::max(scale, 1.0);
     const double support = support_of(filter) * stretch;
-    std::vector<std::vector<std::int32_t>> all;
-    std::vector<double> exact;
-    for (int i = begin; i < begin + outputs; ++i) {
-      const double centre = (i + 0.5) * scale;
-      int from = std::max(0, static_cast<int>(centre - support + 0.5));
+    const auto most = static_cast<std::size_t>(2 * std::ceil(support) + 1);
+    struct Taps {
+      std::size_t skipped, count;  // without the zeros at both ends
+    };
+    std::vector<Taps> used;
+    std::vector<double> exact(most);
+    std::vector<std::int32_t> rounded(static_cast<std::size_t>(outputs) * most);
+    for (int i = 0; i < outputs; ++i) {
+      const double centre = (begin + i + 0.5) * scale;
+      const int from = std::max(0, static_cast<int>(centre - support + 0.5));
       const int to = std::min(in, static_cast<int>(centre + support + 0.5));
-      exact.clear();
       double sum = 0;
       for (int x = from; x < to; ++x) {
-        exact.push_back(weight_of(filter, (x - centre + 0.5) * (1.0 / stretch)));
-        sum += exact.back();
+        const double weight = weight_of(filter, (x - centre + 0.5) * (1.0 / stretch));
+        exact[static_cast<std::size_t>(x - from)] = weight;
+        sum += weight;
       }
-      std::vector<std::int32_t> rounded;
-      for (const double weight : exact) {
-        const double scaled = (sum != 0 ? weight / sum : weight) * one;
-        rounded.push_back(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5 : 0.5)));
+      std::int32_t* const row = &rounded[static_cast<std::size_t>(i) * most];
+      auto count = static_cast<std::size_t>(std::max(0, to - from)), skipped = std::size_t{0};
+      for (std::size_t t = 0; t < count; ++t) {
+        const double scaled = (sum != 0 ? exact[t] / sum : exact[t]) * one;
+        row[t] = static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5 : 0.5));
       }
-      // without the zeros at the ends every row is as short as it can be
-      while (!rounded.empty() && rounded.back() == 0) rounded.pop_back();
-      const auto used = std::find_if(rounded.begin(), rounded.end(), [](std::int32_t w) { return w != 0; });
-      from += static_cast<int>(used - rounded.begin());
-      rounded.erase(rounded.begin(), used);
-      first.push_back(std::min(from, in - 1));
-      taps = std::max(taps, static_cast<std::int64_t>(rounded.size()));
-      all.push_back(std::move(rounded));
+      while (count > 0 && row[count - 1] == 0) --count;
+      while (skipped < count && row[skipped] == 0) ++skipped;
+      first.push_back(std::min(from + static_cast<int>(skipped), in - 1));
+      used.push_back({skipped, count - skipped});
+      taps = std::max(taps, static_cast<std::int64_t>(count - skipped));
     }
     // all get as many taps: those at the end of the input begin earlier, with weights of 0
     weights.resize(static_cast<std::size_t>(outputs * taps));
-    for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t i = 0; i < used.size(); ++i) {
       const auto shift = std::max<std::int64_t>(0, first[i] + taps - in);
       first[i] -= static_cast<std::int32_t>(shift);
-      std::copy(all[i].begin(), all[i].end(), weights.begin() + static_cast<std::int64_t>(i) * taps + shift);
+      std::copy_n(&rounded[i * most + used[i].skipped], used[i].count,
+                  weights.begin() + static_cast<std::int64_t>(i) * taps + shift);
     }
   }
   int begin() const { return *std::min_element(first.begin(), first.end()); }
@@ -85,7 +90,7 @@ struct Axis {
 /// Rows of samples, `stride` bytes apart, of a picture or of a buffer.
 struct Rows {
   const std::uint8_t* at;
-  std::int64_t stride, count;
+  std::int64_t stride;
 };
 
 using Buffer = std::unique_ptr<std::uint8_t[]>;
@@ -97,7 +102,7 @@ Buffer new_buffer(std::int64_t count) {
 void filter_into(std::uint8_t* y, const Image& image, Size size, Filter filter, const Window& part) {
   const std::int64_t channels = channels_of(image.colors), out_bytes = part.width * channels;
   // what of the picture is needed
-  int left = part.left, right = left + part.width, top = part.top, bottom = top + part.height;
+  int left = part.left, right = left + part.width, top = part.top;
   kernels::ResizeAxis across{}, down{};
   std::optional<Axis> horizontal, vertical;  // without one where the size stays
   if (size.width != image.width) {
@@ -109,35 +114,54 @@ void filter_into(std::uint8_t* y, const Image& image, Size size, Filter filter, 
   if (size.height != image.height) {
     vertical.emplace(image.height, size.height, filter, part.top, part.height);
     top = vertical->begin();
-    bottom = vertical->end();
     down = vertical->from(top);
   }
   const std::int64_t stride = image.width * channels, columns = right - left;
-  Rows rows{image.pixels.data() + top * stride + left * channels, stride, bottom - top};
+  Rows rows{image.pixels.data() + top * stride + left * channels, stride};
 
-  Buffer narrowed, flattened;
   // Columns first, unless the height shrinks by more than twice what the width does: Pillow's rule since version 13.
   // Before it was always columns first.
   const bool rows_first =
       image.height > size.height && image.height - size.height > 2 * (std::int64_t{image.width} - size.width);
+  Buffer flattened;
   if (horizontal && vertical && rows_first) {
     flattened = new_buffer(part.height * columns * channels);
     kernels::cpu::resize_rows(flattened.get(), rows.at, rows.stride, columns * channels, down);
-    rows = {flattened.get(), columns * channels, part.height};
+    rows = {flattened.get(), columns * channels};
     vertical.reset();
   }
-  if (horizontal) {
-    const std::int64_t y_stride = kernels::cpu::resized_row_bytes(part.width, channels);
-    narrowed = new_buffer(rows.count * y_stride);
-    const Buffer scratch = new_buffer(columns * 16);
-    kernels::cpu::resize_columns(narrowed.get(), rows.at, rows.stride, rows.count, columns, static_cast<int>(channels),
-                                 across, scratch.get());
-    rows = {narrowed.get(), y_stride, rows.count};
+
+  // In strips, so that what one pass writes is in the caches for the next; the few rows that two strips need are
+  // narrowed twice.
+  constexpr int strip = 64;
+  const std::int64_t narrow_stride = kernels::cpu::resized_row_bytes(part.width, channels);
+  Buffer narrowed;
+  std::int64_t room = 0;  // rows of it
+  const Buffer scratch = new_buffer(horizontal ? columns * 16 : 0);
+  for (int start = 0; start < part.height; start += strip) {
+    const int outputs = std::min(strip, part.height - start);
+    std::array<std::int32_t, strip> first{};
+    std::int64_t begin = start, count = outputs;  // rows that this strip needs
+    if (vertical) {
+      const auto [low, high] = std::minmax_element(down.first + start, down.first + start + outputs);
+      begin = *low;
+      count = *high + down.taps - begin;
+      for (int i = 0; i < outputs; ++i) first[static_cast<std::size_t>(i)] = down.first[start + i] - *low;
+    }
+    Rows needed{rows.at + begin * rows.stride, rows.stride};
+    if (horizontal) {
+      if (count > room) narrowed = new_buffer((room = count) * narrow_stride);
+      kernels::cpu::resize_columns(narrowed.get(), needed.at, needed.stride, count, columns, static_cast<int>(channels),
+                                   across, scratch.get());
+      needed = {narrowed.get(), narrow_stride};
+    }
+    std::uint8_t* const to = y + start * out_bytes;
+    if (vertical)
+      kernels::cpu::resize_rows(to, needed.at, needed.stride, out_bytes,
+                                {first.data(), down.weights + start * down.taps, outputs, down.taps});
+    else
+      for (int r = 0; r < outputs; ++r) std::copy_n(needed.at + r * needed.stride, out_bytes, to + r * out_bytes);
   }
-  if (vertical)
-    kernels::cpu::resize_rows(y, rows.at, rows.stride, out_bytes, down);
-  else
-    for (int r = 0; r < part.height; ++r) std::copy_n(rows.at + r * rows.stride, out_bytes, y + r * out_bytes);
 }
 
 /// Input index of each output; Pillow adds up the step, and so its rounding errors.

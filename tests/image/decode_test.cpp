@@ -71,6 +71,15 @@ TEST_CASE("only what follows the pixels may be missing", "[image]") {
   CHECK(rgb_pixels(gif.substr(0, gif.size() - 1)) == rgb_pixels(gif));   // the trailer
 }
 
+TEST_CASE("a GIF's codes must fill its first frame", "[image]") {
+  using namespace std::string_literals;
+  // 2 x 2 pixels in codes of 3 bits: clear (4), colour 0 and end (5); then with a code that is not defined yet (7)
+  const std::string start = "GIF89a\2\0\2\0\0\0\0,\0\0\0\0\2\0\2\0\0\2\2"s;
+  CHECK(throws_with([&] { decode(start + "\x44\1\0;"s); }, "its pixels are incomplete"));
+  CHECK(throws_with([&] { decode(start + "\xc4\1\0;"s); }, "an LZW code without meaning"));
+  CHECK(throws_with([&] { decode(start.substr(0, 13) + ";"); }, "it holds no picture"));
+}
+
 TEST_CASE("a PNG's checksums are checked", "[image]") {
   for (const char* name : {"rgb8.png", "palette4.png", "interlaced.png"}) {
     const std::string whole = content(name);
@@ -138,6 +147,8 @@ TEST_CASE("what is no picture is named", "[image]") {
   CHECK(throws_with([] { decode("<html>"); }, "it is HTML"));
   CHECK(throws_with([] { decode("not \x1b[2J"); }, "starts with 'not \\x1b[2J'"));
   CHECK(throws_with([] { decode("BM"); }, "the file is cut off"));
+  const std::vector<std::byte> half_a_letter{std::byte{0xc2}};  // nothing may be read past its end
+  CHECK(throws_with([&] { decode_image(half_a_letter, "picture"); }, "starts with '\\xc2'"));
   CHECK(throws_with([] { decode("\xff\xd8\xff"); }, "cannot decode 'picture'"));
   CHECK(throws_with([] { read_image(image_data); }, "is a folder"));
   CHECK(throws_with([] { read_image(image_data / "none.jpg"); }, "none.jpg"));

@@ -54,11 +54,11 @@ TEST_CASE("archives of PyTorch hold what PyTorch put in", "[io]") {
   const std::map<std::string, std::string> types{
       {"float32", "F32"}, {"float64", "F64"}, {"float16", "F16"}, {"bfloat16", "BF16"}, {"int64", "I64"},
       {"int32", "I32"},   {"int16", "I16"},   {"int8", "I8"},     {"uint8", "U8"},      {"bool", "BOOL"}};
-  const JsonFile expected(test_data("archives/expected.json"));
+  const JsonFile expected(test_data("archive/expected.json"));
   CHECK(expected.json()["files"].size() >= 13);
   for (const auto& [file, tensors] : expected.json()["files"].items()) {
     INFO(file);
-    const TorchArchive archive = TorchArchive::open(test_data("archives/" + file));
+    const TorchArchive archive = TorchArchive::open(test_data("archive/" + file));
     CHECK(archive.tensors().size() == tensors.size());
     for (const Json& tensor : tensors) {
       const auto name = tensor["name"].get<std::string>();
@@ -283,7 +283,7 @@ TEST_CASE("a file of the old format with parts missing or twice is refused", "[i
 
 TEST_CASE("archives cut off anywhere are errors, and with any bit flipped no crash", "[io]") {
   for (const std::string file : {"views.zip.pt", "types.old.pt"}) {
-    const std::string whole = read_file(test_data("archives/" + file));
+    const std::string whole = read_file(test_data("archive/" + file));
     for (std::size_t length = 0; length < whole.size(); ++length)
       if (!refused(whole.substr(0, length), "x.pt")) FAIL(file << " cut to " << length);
     for (std::size_t bit = 0; bit < 8 * whole.size(); bit += 11) {

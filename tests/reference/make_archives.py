@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/archives/: small files of torch.save and TorchScript, and what is in them (expected.json).
+"""Writes tests/data/archive/: small files of torch.save and TorchScript, and what is in them (expected.json).
 
 Needs torch. Run from anywhere: python3 tests/reference/make_archives.py
 """
@@ -11,7 +11,7 @@ import warnings
 import torch
 
 warnings.filterwarnings("ignore")  # TorchScript is deprecated; its archives are still around
-folder = pathlib.Path(__file__).resolve().parent.parent / "data" / "archives"
+folder = pathlib.Path(__file__).resolve().parent.parent / "data" / "archive"
 folder.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(0)
 

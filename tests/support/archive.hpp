@@ -35,8 +35,8 @@ inline std::string zip_archive(const std::vector<ZipFile>& files) {
       return little(20, 2) + little(flags, 2) + little(method, 2) + little(0, 4) + little(crc, 4) + little(size, 4) +
              little(size, 4) + little(name.size(), 2) + little(0, 2);
     };
-    directory += "PK\x01\x02" + little(20, 2) + header(f.flags, f.method, f.crc, f.size, f.name) + little(0, 10) +
-                 little(bytes.size() - f.move_back, 4) + f.name;
+    directory += "PK\x01\x02" + little(20, 2) + header(f.flags, f.method, f.crc, f.size, f.name) +
+                 std::string(10, '\0') + little(bytes.size() - f.move_back, 4) + f.name;
     bytes += "PK\x03\x04" + header(f.local_flags, f.local_method, f.local_crc, f.local_size, f.local_name) +
              f.local_name + f.data + f.after;
   }
@@ -73,6 +73,13 @@ inline std::string torch_archive(const std::string& pickle, const std::string& s
                       {.name = "x/byteorder", .data = byteorder},
                       {.name = "x/data/0", .data = storage},
                       {.name = "x/version", .data = "3\n"}});
+}
+
+/// The same as PyTorch wrote it before 1.6.
+inline std::string old_archive(const std::string& pickle, const std::string& storage = std::string(16, '\1')) {
+  return std::string("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.") + "\x80\x02M\xe9\x03." + "\x80\x02}" +
+         pickled_text("little_endian") + "\x88s." + pickle + "\x80\x02]" + pickled_text("0") + "a." +
+         little(storage.size() / 4, 8) + storage;
 }
 
 }  // namespace clip::test

@@ -201,13 +201,13 @@ TEST_CASE("weights_convert makes folders of DistilBERT and BERT, in any dtype", 
 }
 
 TEST_CASE("weights_convert --list shows every tensor, and writes nothing", "[tools]") {
-  const Outcome outcome = run({"--list", test_data("archives/types.zip.pt")});
+  const Outcome outcome = run({"--list", test_data("archive/types.zip.pt")});
   CHECK(outcome.status == 0);
   CHECK(contains(outcome.out, "float64   f64       [6]       48\n"));
   CHECK(contains(outcome.out, "bool      bool      [6]        6\n"));
   CHECK(contains(outcome.out, "10 tensors, 198 bytes: a PyTorch archive\n"));
   const TemporaryFolder folder;
-  std::string damaged = read_file(test_data("archives/types.zip.pt"));
+  std::string damaged = read_file(test_data("archive/types.zip.pt"));
   damaged[damaged.find("data/3") + 80] ^= 1;  // among the elements
   const Outcome refused = run({"--list", folder.write("x.pt", damaged)});
   CHECK(refused.status == 1);

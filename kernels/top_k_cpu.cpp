@@ -62,6 +62,19 @@ CLIP_INLINE f32x16 sums_of(const f32x16 (&v)[lanes]) {
          __builtin_shufflevector(a[0], a[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+/// A row's numbers, f16 ones times 2^-112: that takes three instructions, a third of widening them. Queries are scaled
+/// the other way, so that products are the same, bit for bit.
+CLIP_INLINE f32x16 load_row(const float* p, AllLanes) { return load(p); }
+CLIP_INLINE f32x16 load_row(const float* p, std::int64_t count) { return load(p, count); }
+CLIP_INLINE f32x16 load_row(const f16* p, AllLanes) {
+  u16x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return as_float(as_int(widen(v)) >> 3 & static_cast<std::int32_t>(0x8fffe000));
+}
+CLIP_INLINE f32x16 load_row(const f16* p, std::int64_t count) { return load(p, count) * 0x1p-112f; }
+template <class T>
+constexpr float query_scale = std::is_same_v<T, f16> ? 0x1p112f : 1.0f;
+
 /// sums[q * stride + r] = the chain of products of query q and the row at row[r].
 template <int queries, int rows, class T>
 CLIP_INLINE void chains(f32x16* sums, int stride, const float* query, const T* const* row, std::int64_t cols) {
@@ -70,9 +83,9 @@ CLIP_INLINE void chains(f32x16* sums, int stride, const float* query, const T* c
   for_vectors(
       cols, [&](std::int64_t i, auto count) __attribute__((always_inline)) {
         f32x16 x[height];
-        for (int q = 0; q < queries; ++q) x[q] = load(query + q * cols + i, count);
+        for (int q = 0; q < queries; ++q) x[q] = load(query + q * cols + i, count) * query_scale<T>;
         for (int r = 0; r < rows; ++r) {
-          const f32x16 y = load(row[r] + i, count);
+          const f32x16 y = load_row(row[r] + i, count);
           for (int q = 0; q < queries; ++q) s[q][r] += x[q] * y;
         }
       });

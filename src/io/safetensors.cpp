@@ -113,9 +113,7 @@ std::size_t SafeTensors::index(std::string_view name) const {
   return at;
 }
 
-Tensor SafeTensors::read(std::string_view name) const {
-  return tensor_of(info(name), bytes(name), path_);
-}
+Tensor SafeTensors::read(std::string_view name) const { return tensor_of(info(name), bytes(name), path_); }
 
 std::span<const std::byte> SafeTensors::bytes(std::string_view name) const {
   const std::size_t at = index(name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <string>
@@ -40,9 +41,8 @@ Tensor comparable(const Tensor& rows, Metric metric) {
 
 /// The first of the rows that a search cannot rank, -1 when there is none.
 std::int64_t first_unsearchable(const void* data, dtype type, std::int64_t count, std::int64_t cols) {
-  return dispatch_storage(type, [&]<class T>() {
-    return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols);
-  });
+  return dispatch_storage(
+      type, [&]<class T>() { return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols); });
 }
 
 void check_finite(const Tensor& rows, const char* what) {
@@ -73,8 +73,8 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
   check_float(embeddings, "index");
   check(embeddings.rank() == 2 && embeddings.shape(1) >= 1, "index", "expected embeddings [N, D], got ",
         embeddings.shape());
-  check(options.storage == dtype::f32 || options.storage == dtype::f16, "index",
-        "expected f32 or f16 as storage, got ", options.storage);
+  check(options.storage == dtype::f32 || options.storage == dtype::f16, "index", "expected f32 or f16 as storage, got ",
+        options.storage);
   check_finite(to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
   Index index;
   index.options_ = options;
@@ -132,11 +132,14 @@ std::vector<Hit> Index::search(const Tensor& query, std::int64_t k) const {
 
 std::vector<std::vector<Hit>> Index::search_all(const Tensor& queries, std::int64_t k) const {
   check_float(queries, "search");
-  check(queries.rank() == 2 && queries.shape(1) == dimensions_, "search", "expected queries of shape [Q, ",
-        dimensions_, "], got ", queries.shape());
+  check(queries.rank() == 2 && queries.shape(1) == dimensions_, "search", "expected queries of shape [Q, ", dimensions_,
+        "], got ", queries.shape());
   check(k >= 1, "search", "expected k >= 1, got ", k);
   check_finite(to(queries.detach(), dtype::f32), "queries");
   const Tensor compared = comparable(queries, metric());
+  if (storage() == dtype::f16)
+    for (const float value : std::span(compared.data<float>(), static_cast<std::size_t>(compared.numel())))
+      check(std::abs(value) < 32768, "search", "expected queries below 32768 for an index in f16, got ", value);
   const kernels::TopKShape shape{
       .queries = queries.shape(0), .rows = size_, .cols = dimensions_, .k = std::min(k, size_)};
   std::vector<std::vector<Hit>> hits(static_cast<std::size_t>(shape.queries));

@@ -52,8 +52,8 @@ std::vector<std::int64_t> ranks(const Tensor& queries, const Tensor& gallery,
     std::sort(rows.begin(), rows.end());
     rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
     for (const std::int64_t row : rows) {
-      check(row >= 0 && row < shape.rows, "recall", "expected correct items from 0 to ", shape.rows - 1,
-            " for query ", i, ", got ", row);
+      check(row >= 0 && row < shape.rows, "recall", "expected correct items from 0 to ", shape.rows - 1, " for query ",
+            i, ", got ", row);
       const float score = kernels::cpu::score_of(q.data<float>() + static_cast<std::int64_t>(i) * shape.cols,
                                                  items.data<float>() + row * shape.cols, shape.cols);
       if (score > best[i]) equal[i] = 0;

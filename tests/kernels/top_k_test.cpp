@@ -38,7 +38,8 @@ Found find(const std::vector<float>& queries, const T* rows, const TopKShape& sh
 template <class T>
 std::vector<T> integers(std::int64_t count, std::uint64_t salt) {
   std::vector<T> values;
-  for (const double v : random_array({count}, -3, 3, salt).values) values.push_back(T(static_cast<float>(std::round(v))));
+  for (const double v : random_array({count}, -3, 3, salt).values)
+    values.push_back(T(static_cast<float>(std::round(v))));
   return values;
 }
 
@@ -64,8 +65,7 @@ void check_search(TopKShape shape) {
       expected.scores.push_back(of(expected.rows.back()));
     }
     least.push_back(of(q % shape.rows));
-    expected.counts.push_back(
-        std::count_if(score.begin(), score.end(), [&](float s) { return s >= least.back(); }));
+    expected.counts.push_back(std::count_if(score.begin(), score.end(), [&](float s) { return s >= least.back(); }));
   }
   const Found found = find(queries, rows, shape, least);
   INFO(shape.queries << " queries, " << shape.rows << " x " << shape.cols << ", k = " << shape.k << ", " << sizeof(T));

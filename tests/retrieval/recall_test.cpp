@@ -73,8 +73,8 @@ TEST_CASE("a tie with a wrong item counts against the query", "[recall]") {
   const auto rank = [&](std::vector<std::int64_t> correct) {
     return ranks(query, gallery, std::vector<std::vector<std::int64_t>>{std::move(correct)})[0];
   };
-  CHECK(rank({0}) == 3);        // 1 and 3 score as much
-  CHECK(rank({0, 3}) == 2);     // one wrong item scores as much
+  CHECK(rank({0}) == 3);     // 1 and 3 score as much
+  CHECK(rank({0, 3}) == 2);  // one wrong item scores as much
   CHECK(rank({0, 1, 3}) == 1);
   CHECK(rank({3, 3, 2}) == 3);  // named twice, it is still one item
   CHECK(rank({4}) == 5);

@@ -23,8 +23,8 @@ struct Hit {
   std::int64_t row;
 };
 
-/// Embeddings to search in, exactly: every row is looked at. Scores are computed in f32 from the stored rows and depend on
-/// query and row only, so results are the same for any batch of queries and number of threads. A value whose copies
+/// Embeddings to search in, exactly: every row is looked at. Scores are computed in f32 from the stored rows and depend
+/// on query and row only, so results are the same for any batch of queries and number of threads. A value whose copies
 /// share the rows, on the CPU.
 class Index {
  public:
@@ -37,7 +37,8 @@ class Index {
   void save(const std::filesystem::path& path) const;
 
   /// The best `k` rows for `query` [D], the best first, of equal ones the lower row; all rows when there are fewer.
-  /// Throws unless k >= 1, and on a query of another size or with values that are not finite.
+  /// Throws unless k >= 1, and on a query of another size or with values that are not finite or, for rows
+  /// in f16, not below 32768.
   std::vector<Hit> search(const Tensor& query, std::int64_t k) const;
   /// The same for each row of `queries` [Q, D], in one pass over the index.
   std::vector<std::vector<Hit>> search_all(const Tensor& queries, std::int64_t k) const;

@@ -49,8 +49,9 @@ struct Axis {
     std::vector<std::int32_t> rounded(static_cast<std::size_t>(outputs) * most);
     for (int i = 0; i < outputs; ++i) {
       const double centre = (begin + i + 0.5) * scale;
-      const int from = std::max(0, static_cast<int>(centre - support + 0.5));
-      const int to = std::min(in, static_cast<int>(centre + support + 0.5));
+      // cut, not rounded: a bound below 0 must become 0
+      const double low = centre - support + 0.5, high = centre + support + 0.5;
+      const int from = std::max(0, static_cast<int>(low)), to = std::min(in, static_cast<int>(high));
       double sum = 0;
       for (int x = from; x < to; ++x) {
         const double weight = weight_of(filter, (x - centre + 0.5) * (1.0 / stretch));

@@ -57,6 +57,8 @@
 #include "clip/ops/reduce.hpp"
 #include "clip/ops/softmax.hpp"
 #include "clip/ops/view.hpp"
+#include "clip/retrieval/index.hpp"
+#include "clip/retrieval/recall.hpp"
 #include "clip/text/tokens.hpp"
 #include "clip/text/wordpiece.hpp"
 #include "clip/train/checkpoint.hpp"

@@ -5,6 +5,7 @@
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "clip/ops/cast.hpp"
 #include "src/io/json.hpp"
 
 namespace clip {
@@ -37,17 +38,22 @@ bool DualEncoder::is_in(const fs::path& folder) {
   return JsonFile(folder / "config.json").text("model_type", "") == "dual_encoder";
 }
 
-DualEncoder DualEncoder::load(const fs::path& folder, const Device& device, dtype type) {
+DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_t image_size) {
   const JsonFile json(folder / "config.json");
   if (json.text("model_type") != "dual_encoder") json.wrong("model_type", "dual_encoder");
-  const std::int64_t size = json.integer("projection_dim", 1, 65'536);
-  TextEncoder text = TextEncoder::load(folder / "text", device, type);
-  ImageEncoder image = ImageEncoder::load(folder / "image", device, type);
-  DualHeads heads(text.config().size, image.model.config.widths.back(), size, Init::none());
+  DualHeads heads(text_size, image_size, json.integer("projection_dim", 1, 65'536), Init::none());
   const SafeTensors file = SafeTensors::open(folder / "model.safetensors");
   if (file.has("logit_scale")) heads.logit_scale = Tensor({1});
   if (file.has("logit_bias")) heads.logit_bias = Tensor({1});
-  clip::load(members(heads), file, device);
+  clip::load(members(heads), file);
+  return heads;
+}
+
+DualEncoder DualEncoder::load(const fs::path& folder, const Device& device, dtype type) {
+  TextEncoder text = TextEncoder::load(folder / "text", device, type);
+  ImageEncoder image = ImageEncoder::load(folder / "image", device, type);
+  DualHeads heads = load_heads(folder, text.config().size, image.model.config.widths.back());
+  for (const Member& member : members(heads)) *member.tensor = to(*member.tensor, device);
   return {.text = std::move(text), .image = std::move(image), .heads = std::move(heads)};
 }
 

@@ -95,19 +95,21 @@ std::vector<NamedTensor> AdamW::state() const {
   return tensors;
 }
 
-void AdamW::load_state(const SafeTensors& file) {
+void AdamW::load_state(const std::map<std::string, Tensor>& tensors) {
   std::vector<NamedTensor> ours = state();
   std::vector<Tensor> loaded;
   for (const NamedTensor& mine : ours) {
-    loaded.push_back(file.read(mine.name));
-    check(loaded.back().shape() == mine.tensor.shape() && loaded.back().dtype() == mine.tensor.dtype(), "AdamW",
-          "expected ", mine.name, ' ', mine.tensor.dtype(), ' ', mine.tensor.shape(), " in ", quoted(file.path()),
-          ", got ", loaded.back().dtype(), ' ', loaded.back().shape());
+    const auto found = tensors.find(mine.name);
+    const bool fits = found != tensors.end() && found->second.shape() == mine.tensor.shape() &&
+                      found->second.dtype() == mine.tensor.dtype();
+    check(fits, "AdamW", "expected ", mine.name, ' ', mine.tensor.dtype(), ' ', mine.tensor.shape(),
+          " in the saved state");
+    loaded.push_back(found->second);
   }
   const auto rates = loaded.front().to_vector<std::int64_t>();
   for (const std::int64_t bits : rates)
     check(std::bit_cast<double>(bits) >= 0 && std::isfinite(std::bit_cast<double>(bits)), "AdamW",
-          "expected learning rates >= 0 in ", quoted(file.path()), ", got ", std::bit_cast<double>(bits));
+          "expected learning rates >= 0 in the saved state, got ", std::bit_cast<double>(bits));
   for (std::size_t i = 0; i < ours.size(); ++i) ours[i].tensor.copy_from(loaded[i]);
   for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].options.lr = std::bit_cast<double>(rates[g]);
 }

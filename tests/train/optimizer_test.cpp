@@ -66,10 +66,11 @@ TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {
   for (int i = 0; i < 7; ++i) whole.step(i);
   for (int i = 0; i < 3; ++i) before.step(i);
   before.optimizer.set_lr(0.1 / 3, 1);
-  save_safetensors(folder / "state.safetensors", before.optimizer.state());
+  std::map<std::string, Tensor> saved;
+  for (const NamedTensor& one : before.optimizer.state()) saved[one.name] = one.tensor.clone();
   after.first.copy_from(before.first);
   after.second.copy_from(before.second);
-  after.optimizer.load_state(SafeTensors::open(folder / "state.safetensors"));
+  after.optimizer.load_state(saved);
   CHECK(after.optimizer.lr(1) == 0.1 / 3);
   after.optimizer.set_lr(3e-3, 1);
   for (int i = 3; i < 7; ++i) after.step(i);
@@ -78,7 +79,7 @@ TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {
 
   const Tensor other = zeros({4}).requires_grad();
   AdamW different({other});
-  check_throws([&] { different.load_state(SafeTensors::open(folder / "state.safetensors")); },
+  check_throws([&] { different.load_state(saved); },
                "[AdamW] expected adamw.lr i64 [1] in");
 }
 

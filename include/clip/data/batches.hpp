@@ -32,6 +32,7 @@ class Sampler {
   explicit Sampler(std::vector<std::int32_t> items, const SamplerOptions& options = {});
 
   std::int64_t batches_per_epoch() const;
+  std::int64_t items() const { return std::ssize(items_); }
   /// The batch that `next` will give; its `batch` is batches_per_epoch() at an epoch's end.
   const SamplerPosition& position() const { return position_; }
   /// Throws unless it is a place within an epoch or at its end.

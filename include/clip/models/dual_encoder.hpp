@@ -46,8 +46,10 @@ struct DualEncoder {
   Tensor embed_images(const Tensor& images) { return heads.image(image(images)); }
 };
 
+/// The heads alone, of encoders with these sizes. Throws as `DualEncoder::load` does.
+DualHeads load_heads(const std::filesystem::path& folder, std::int64_t text_size, std::int64_t image_size);
 /// Writes the folder of a dual encoder whose encoders come from these folders; their files are linked where the file
-/// system can, else copied. What is there is replaced once everything is written.
+/// system can, else copied.
 void save_dual_encoder(DualHeads& heads, const std::filesystem::path& text_model,
                        const std::filesystem::path& image_model, const std::filesystem::path& folder);
 /// Writes the heads alone into a folder that `save_dual_encoder` wrote.

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "clip/core/tensor.hpp"
@@ -41,9 +43,9 @@ class AdamW {
   /// `adamw.3.step` for parameter 3, counted over all groups, and `adamw.lr`, the groups' rates as the bits of doubles.
   /// The tensors share the optimizer's memory.
   std::vector<NamedTensor> state() const;
-  /// Takes up what `state` gave, from a file that may hold more. Throws, and changes nothing, when a tensor is missing
-  /// or of another shape or dtype.
-  void load_state(const SafeTensors& file);
+  /// Takes up what `state` gave, by name, from tensors among which may be others. Throws, and changes nothing, when one
+  /// is missing or of another shape or dtype.
+  void load_state(const std::map<std::string, Tensor>& tensors);
 
  private:
   struct Moments {

@@ -11,12 +11,13 @@
 
 namespace clip::kernels {
 
-/// q, y [sequences, queries, heads, dim]; k, v [sequences, keys, heads, dim]; or, with offsets, all [rows, heads, dim],
-/// where sequence s has the rows offsets[s] to offsets[s + 1] - 1.
+/// q, y [sequences, queries, heads, dim]; k, v [sequences, keys, heads, dim]; or, with offsets, k, v and, where
+/// `queries_packed`, q and y [rows, heads, dim], where sequence s has the rows offsets[s] to offsets[s + 1] - 1.
 struct AttentionShape {
   std::int64_t sequences, heads, dim;
   std::int64_t queries, keys;             // of each sequence; with offsets, of the longest
   const std::int32_t* offsets = nullptr;  // [sequences + 1]
+  bool queries_packed = false;
   const std::uint8_t* mask = nullptr;     // [sequences, keys], without offsets: 0 hides a key
   bool causal = false;                    // query i sees no keys after i
   float scale = 1;

@@ -13,7 +13,7 @@ namespace {
 
 /// Workers worth their start: at least half a million multiply-adds each.
 std::int64_t workers_for(const AttentionShape& shape, std::int64_t tasks) {
-  const std::int64_t rows = shape.offsets == nullptr ? shape.sequences * shape.queries : shape.offsets[shape.sequences];
+  const std::int64_t rows = shape.queries_packed ? shape.offsets[shape.sequences] : shape.sequences * shape.queries;
   const std::int64_t work = rows * shape.heads * shape.keys * shape.dim * 2;
   return std::clamp<std::int64_t>(std::min(tasks, work >> 19), 1, omp_get_max_threads());
 }

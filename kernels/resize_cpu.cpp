@@ -15,7 +15,8 @@
 namespace clip::kernels::cpu {
 namespace {
 
-using u8x8 = std::uint8_t __attribute__((vector_size(8)));
+using u8x16 = std::uint8_t __attribute__((vector_size(16)));
+using u8x32 = std::uint8_t __attribute__((vector_size(32)));
 using u32x4 = std::uint32_t __attribute__((vector_size(16)));
 using i32x8 = std::int32_t __attribute__((vector_size(32)));
 
@@ -28,12 +29,11 @@ CLIP_INLINE i32x8 widen(const std::uint8_t* p) {
   for (int i = 0; i < lanes; ++i) v[i] = p[i];  // one instruction; GCC 12 takes a conversion apart
   return v;
 }
-CLIP_INLINE void store_bytes(std::uint8_t* y, i32x8 sum) {
+CLIP_INLINE u8x32 to_bytes(i32x8 sum) {
   i32x8 v = sum >> fraction_bits;
   v = v < 0 ? i32x8{} : v;
   v = v > 255 ? i32x8{} + 255 : v;
-  const u8x8 bytes = __builtin_convertvector(v, u8x8);
-  std::memcpy(y, &bytes, sizeof bytes);
+  return (u8x32)v;  // the lowest byte of four is the result
 }
 
 /// y[b] = the sum of weights[t] * x[t * stride + b], rounded and clipped, for b < 16.
@@ -44,8 +44,9 @@ CLIP_INLINE void weigh(std::uint8_t* y, const std::uint8_t* x, std::int64_t stri
     low += widen(x + t * stride) * weights[t];
     high += widen(x + t * stride + lanes) * weights[t];
   }
-  store_bytes(y, low);
-  store_bytes(y + lanes, high);
+  const u8x16 bytes = __builtin_shufflevector(to_bytes(low), to_bytes(high), 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40,
+                                              44, 48, 52, 56, 60);
+  std::memcpy(y, &bytes, sizeof bytes);
 }
 
 /// block[column][row][4] = x[row][column][channels]; rows past `rows` repeat the last.

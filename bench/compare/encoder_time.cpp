@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
     if (input.dtype() == dtype::i32) {
       const DistilBert model = DistilBert::load(argv[1], {}, type);
       const Tokens tokens = unpadded(input);
-      serve(argv[3], [&] { return model(tokens).cls(); });
+      serve(argv[3], [&] { return model.cls(tokens); });
     } else {
       ResNet model = ResNet::load(argv[1]).folded(type);
       serve(argv[3], [&] { return model(input); });

@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--precision", nargs="*", default=["bf16", "f32"])
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
@@ -107,6 +108,8 @@ def main():
              "ResNet50": lambda f: resnet50(f, args.batch)}
     for precision in args.precision:
         for name, make in cases.items():
+            if args.only not in name:
+                continue
             with tempfile.TemporaryDirectory() as folder, torch.no_grad():
                 model, inputs, array = make(pathlib.Path(folder))
                 reference = model(inputs).numpy()

@@ -22,6 +22,7 @@ struct Sequence {
 CLIP_INLINE Sequence sequence_of(const AttentionShape& shape, std::int64_t s) {
   if (shape.offsets != nullptr) {
     const std::int64_t first = shape.offsets[s], count = shape.offsets[s + 1] - first;
+    if (!shape.queries_packed) return {s * shape.queries, shape.queries, first, count, nullptr};
     return {first, count, first, count, nullptr};
   }
   return {s * shape.queries, shape.queries, s * shape.keys, shape.keys,

@@ -77,7 +77,8 @@ class Jpeg {
   /// Negative levels are warnings. libjpeg would guess on; only those that do not touch pixels may pass.
   static void warn(j_common_ptr info, int level) {
     const int code = info->err->msg_code;
-    const bool harmless = code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR || code == JWRN_BOGUS_ICC;
+    const bool harmless = code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR || code == JWRN_BOGUS_ICC ||
+                          code == JWRN_NOT_SEQUENTIAL;  // parameters that a sequential scan has no use for
     if (level < 0 && !harmless) stop(info);
   }
   /// At the end of the file the decoder reads ahead even when it has all it needs, so this is no error yet: it is given

@@ -2,6 +2,7 @@
 #include "clip/image/resize.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 
@@ -48,8 +49,9 @@ struct Axis {
     std::vector<std::int32_t> rounded(static_cast<std::size_t>(outputs) * most);
     for (int i = 0; i < outputs; ++i) {
       const double centre = (begin + i + 0.5) * scale;
-      const int from = std::max(0, static_cast<int>(centre - support + 0.5));
-      const int to = std::min(in, static_cast<int>(centre + support + 0.5));
+      // cut, not rounded: a bound below 0 must become 0
+      const double low = centre - support + 0.5, high = centre + support + 0.5;
+      const int from = std::max(0, static_cast<int>(low)), to = std::min(in, static_cast<int>(high));
       double sum = 0;
       for (int x = from; x < to; ++x) {
         const double weight = weight_of(filter, (x - centre + 0.5) * (1.0 / stretch));
@@ -89,7 +91,7 @@ struct Axis {
 /// Rows of samples, `stride` bytes apart, of a picture or of a buffer.
 struct Rows {
   const std::uint8_t* at;
-  std::int64_t stride, count;
+  std::int64_t stride;
 };
 
 using Buffer = std::unique_ptr<std::uint8_t[]>;
@@ -101,7 +103,7 @@ Buffer new_buffer(std::int64_t count) {
 void filter_into(std::uint8_t* y, const Image& image, Size size, Filter filter, const Window& part) {
   const std::int64_t channels = channels_of(image.colors), out_bytes = part.width * channels;
   // what of the picture is needed
-  int left = part.left, right = left + part.width, top = part.top, bottom = top + part.height;
+  int left = part.left, right = left + part.width, top = part.top;
   kernels::ResizeAxis across{}, down{};
   std::optional<Axis> horizontal, vertical;  // without one where the size stays
   if (size.width != image.width) {
@@ -113,35 +115,54 @@ void filter_into(std::uint8_t* y, const Image& image, Size size, Filter filter, 
   if (size.height != image.height) {
     vertical.emplace(image.height, size.height, filter, part.top, part.height);
     top = vertical->begin();
-    bottom = vertical->end();
     down = vertical->from(top);
   }
   const std::int64_t stride = image.width * channels, columns = right - left;
-  Rows rows{image.pixels.data() + top * stride + left * channels, stride, bottom - top};
+  Rows rows{image.pixels.data() + top * stride + left * channels, stride};
 
-  Buffer narrowed, flattened;
   // Columns first, unless the height shrinks by more than twice what the width does: Pillow's rule since version 13.
   // Before it was always columns first.
   const bool rows_first =
       image.height > size.height && image.height - size.height > 2 * (std::int64_t{image.width} - size.width);
+  Buffer flattened;
   if (horizontal && vertical && rows_first) {
     flattened = new_buffer(part.height * columns * channels);
     kernels::cpu::resize_rows(flattened.get(), rows.at, rows.stride, columns * channels, down);
-    rows = {flattened.get(), columns * channels, part.height};
+    rows = {flattened.get(), columns * channels};
     vertical.reset();
   }
-  if (horizontal) {
-    const std::int64_t y_stride = kernels::cpu::resized_row_bytes(part.width, channels);
-    narrowed = new_buffer(rows.count * y_stride);
-    const Buffer scratch = new_buffer(columns * 16);
-    kernels::cpu::resize_columns(narrowed.get(), rows.at, rows.stride, rows.count, columns, static_cast<int>(channels),
-                                 across, scratch.get());
-    rows = {narrowed.get(), y_stride, rows.count};
+
+  // In strips, so that what one pass writes is in the caches for the next; the few rows that two strips need are
+  // narrowed twice.
+  constexpr int strip = 64;
+  const std::int64_t narrow_stride = kernels::cpu::resized_row_bytes(part.width, channels);
+  Buffer narrowed;
+  std::int64_t room = 0;  // rows of it
+  const Buffer scratch = new_buffer(horizontal ? columns * 16 : 0);
+  for (int start = 0; start < part.height; start += strip) {
+    const int outputs = std::min(strip, part.height - start);
+    std::array<std::int32_t, strip> first{};
+    std::int64_t begin = start, count = outputs;  // rows that this strip needs
+    if (vertical) {
+      const auto [low, high] = std::minmax_element(down.first + start, down.first + start + outputs);
+      begin = *low;
+      count = *high + down.taps - begin;
+      for (int i = 0; i < outputs; ++i) first[static_cast<std::size_t>(i)] = down.first[start + i] - *low;
+    }
+    Rows needed{rows.at + begin * rows.stride, rows.stride};
+    if (horizontal) {
+      if (count > room) narrowed = new_buffer((room = count) * narrow_stride);
+      kernels::cpu::resize_columns(narrowed.get(), needed.at, needed.stride, count, columns, static_cast<int>(channels),
+                                   across, scratch.get());
+      needed = {narrowed.get(), narrow_stride};
+    }
+    std::uint8_t* const to = y + start * out_bytes;
+    if (vertical)
+      kernels::cpu::resize_rows(to, needed.at, needed.stride, out_bytes,
+                                {first.data(), down.weights + start * down.taps, outputs, down.taps});
+    else
+      for (int r = 0; r < outputs; ++r) std::copy_n(needed.at + r * needed.stride, out_bytes, to + r * out_bytes);
   }
-  if (vertical)
-    kernels::cpu::resize_rows(y, rows.at, rows.stride, out_bytes, down);
-  else
-    for (int r = 0; r < part.height; ++r) std::copy_n(rows.at + r * rows.stride, out_bytes, y + r * out_bytes);
 }
 
 /// Input index of each output; Pillow adds up the step, and so its rounding errors.

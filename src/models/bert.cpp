@@ -33,6 +33,12 @@ HiddenStates encode(const BertEmbeddings& embeddings, const std::vector<Layer>& 
   for (const Layer& layer : layers) x = layer(std::move(x), tokens.offsets);
   return {x, tokens.offsets};
 }
+template <class Layer>
+Tensor encode_cls(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens) {
+  Tensor x = embeddings(tokens);
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), tokens.offsets);
+  return layers.back().first_rows(x, tokens.offsets);
+}
 
 }  // namespace
 
@@ -83,11 +89,24 @@ Tensor HiddenStates::mean() const {
 }
 
 Tensor BertLayer::operator()(Tensor x, const Tensor& offsets) const {
-  const std::int64_t rows = x.shape(0), size = x.shape(1);
-  const Shape split{rows, heads, size / heads};
-  Tensor context =
+  const Shape split{x.shape(0), heads, x.shape(1) / heads};
+  const Tensor context =
       attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split), {.offsets = offsets});
-  Tensor x1 = attention_norm(attention_out(reshape(context, {rows, size}), {.residual = std::move(x)}));
+  return finish(context, std::move(x));
+}
+
+Tensor BertLayer::first_rows(const Tensor& x, const Tensor& offsets) const {
+  const std::int64_t dim = x.shape(1) / heads, count = offsets.numel() - 1;
+  const Shape split{x.shape(0), heads, dim};
+  Tensor first = embedding(x, slice(offsets, 0, count));
+  const Tensor context = attention(reshape(query(first), {count, 1, heads, dim}), reshape(key(x), split),
+                                   reshape(value(x), split), {.offsets = offsets});
+  return finish(context, std::move(first));
+}
+
+Tensor BertLayer::finish(const Tensor& context, Tensor x) const {
+  const Shape rows = x.shape();
+  Tensor x1 = attention_norm(attention_out(reshape(context, rows), {.residual = std::move(x)}));
   const Tensor hidden = up(x1, {.activation = activation});
   return output_norm(down(hidden, {.residual = std::move(x1)}));
 }
@@ -113,6 +132,7 @@ Bert Bert::load(const std::filesystem::path& folder, const Device& device, dtype
   return model;
 }
 HiddenStates Bert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
+Tensor Bert::cls(const Tokens& tokens) const { return encode_cls(embeddings, layers, tokens); }
 
 DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
   DistilBert model(BertConfig::read(folder), Init::none());
@@ -122,5 +142,6 @@ DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& d
   return model;
 }
 HiddenStates DistilBert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
+Tensor DistilBert::cls(const Tokens& tokens) const { return encode_cls(embeddings, layers, tokens); }
 
 }  // namespace clip

@@ -13,7 +13,8 @@ namespace {
 
 Pooling read_pooling(const std::filesystem::path& folder) {
   const JsonFile json(folder / "config.json");
-  const bool cls = json.boolean("pooling_mode_cls_token", false), mean = json.boolean("pooling_mode_mean_tokens", false);
+  const bool cls = json.boolean("pooling_mode_cls_token", false),
+             mean = json.boolean("pooling_mode_mean_tokens", false);
   for (const auto& [key, value] : json.json().items())
     if (key.starts_with("pooling_mode_") && key != "pooling_mode_cls_token" && key != "pooling_mode_mean_tokens" &&
         json.boolean(key, false))
@@ -54,9 +55,9 @@ TextEncoder TextEncoder::load(const std::filesystem::path& folder, const Device&
   auto model = distil ? std::variant<Bert, DistilBert>(DistilBert::load(folder, device, type))
                       : std::variant<Bert, DistilBert>(Bert::load(folder, device, type));
   TextEncoder encoder{.tokenizer = WordPiece::load(folder), .model = std::move(model), .device = device};
-  check(encoder.tokenizer.vocab_size() <= encoder.config().vocab_size, "text_encoder", "expected a vocabulary of at most ",
-        encoder.config().vocab_size, " pieces in ", quoted(folder), ", as config.json says, got ",
-        encoder.tokenizer.vocab_size());
+  check(encoder.tokenizer.vocab_size() <= encoder.config().vocab_size, "text_encoder",
+        "expected a vocabulary of at most ", encoder.config().vocab_size, " pieces in ", quoted(folder),
+        ", as config.json says, got ", encoder.tokenizer.vocab_size());
   if (std::filesystem::exists(folder / "modules.json")) read_modules(encoder, folder);
   return encoder;
 }
@@ -66,8 +67,9 @@ Tensor TextEncoder::operator()(std::span<const std::string> texts) const {
 }
 
 Tensor TextEncoder::operator()(const Tokens& tokens) const {
-  const HiddenStates states = std::visit([&](const auto& m) { return m(tokens); }, model);
-  const Tensor rows = to(pooling == Pooling::cls ? states.cls() : states.mean(), dtype::f32);
+  const Tensor pooled =
+      std::visit([&](const auto& m) { return pooling == Pooling::cls ? m.cls(tokens) : m(tokens).mean(); }, model);
+  const Tensor rows = to(pooled, dtype::f32);
   return normalize ? l2_normalize(rows) : rows;
 }
 

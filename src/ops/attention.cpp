@@ -25,20 +25,20 @@ std::int64_t check_offsets(const Tensor& offsets, std::int64_t rows) {
           " at [", i, "]");
     longest = std::max(longest, length);
   }
-  check(at.back() == rows, "attention", "expected offsets that end at ", rows, ", the rows of q, got ", at.back(),
+  check(at.back() == rows, "attention", "expected offsets that end at ", rows, ", the rows of k, got ", at.back(),
         " at [", at.size() - 1, "]");
   return longest;
 }
 
 AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  const bool packed = options.offsets.defined();
+  const bool packed = options.offsets.defined(), queries_packed = packed && q.rank() == 3;
   const int rank = packed ? 3 : 4;
-  const char* form = packed ? "[T, H, D] with offsets" : "[N, L, H, D]";
-  check(q.rank() == rank && k.rank() == rank, "attention", "expected q, k, v ", form, ", got ", q.shape(), ", ",
-        k.shape(), ", ", v.shape());
-  check(k.shape() == v.shape() && q.shape().with(rank - 3, 0) == k.shape().with(rank - 3, 0) &&
-            (!packed || q.shape() == k.shape()),
-        "attention", "expected q, k, v ", form, " that agree, got ", q.shape(), ", ", k.shape(), ", ", v.shape());
+  const char* form =
+      packed ? "k and v [T, H, D], and q [T, H, D] or [S, L, H, D] with offsets" : "q, k, v [N, L, H, D]";
+  check((q.rank() == 4 || queries_packed) && k.rank() == rank && k.shape() == v.shape() && q.shape(-2) == k.shape(-2) &&
+            q.shape(-1) == k.shape(-1) &&
+            (packed ? !queries_packed || q.shape() == k.shape() : q.shape(0) == k.shape(0)),
+        "attention", "expected ", form, " that agree, got ", q.shape(), ", ", k.shape(), ", ", v.shape());
   check(q.dtype() == k.dtype() && q.dtype() == v.dtype(), "attention", "expected q, k, v of one dtype, got ", q.dtype(),
         ", ", k.dtype(), ", ", v.dtype());
   for (const Tensor* t : {&k, &v, &options.mask, &options.offsets})
@@ -52,9 +52,15 @@ AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, co
       .sequences = q.shape(0), .heads = q.shape(-2), .dim = q.shape(-1), .queries = q.shape(-3), .keys = k.shape(-3)};
   if (packed) {
     check(!options.mask.defined(), "attention", "expected a mask or offsets, got both");
-    shape.sequences = options.offsets.numel() - 1;
-    shape.queries = shape.keys = check_offsets(options.offsets, q.shape(0));
+    shape.keys = check_offsets(options.offsets, k.shape(0));
     shape.offsets = options.offsets.data<std::int32_t>();
+    shape.queries_packed = queries_packed;
+    if (queries_packed) {
+      shape.sequences = options.offsets.numel() - 1;
+      shape.queries = shape.keys;
+    }
+    check(shape.sequences == options.offsets.numel() - 1, "attention", "expected offsets [", q.shape(0) + 1, "] for q ",
+          q.shape(), ", got ", options.offsets.shape());
   }
   if (options.mask.defined()) {
     check(options.mask.dtype() == dtype::u8 && options.mask.shape() == Shape{shape.sequences, shape.keys}, "attention",

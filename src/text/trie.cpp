@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 namespace clip {
 
@@ -10,9 +11,10 @@ Trie::Trie(std::vector<std::pair<std::string, std::int32_t>> keys) : nodes_(1), 
   struct Range {  // the keys that pass through a node share their first `depth` bytes
     std::size_t first, last, depth;
   };
-  std::vector<Range> ranges{{0, keys.size(), 0}};
+  std::deque<Range> ranges{{0, keys.size(), 0}};
   for (std::size_t node = 0; node < nodes_.size(); ++node) {  // breadth first, so that siblings are neighbours
-    auto [first, last, depth] = ranges[node];
+    auto [first, last, depth] = ranges.front();
+    ranges.pop_front();
     for (; first < last && keys[first].first.size() == depth; ++first)
       if (depth > 0) nodes_[node].value = keys[first].second;
     nodes_[node].children = static_cast<std::uint32_t>(nodes_.size());

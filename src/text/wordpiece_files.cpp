@@ -16,8 +16,9 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr std::int64_t most_tokens = 1 << 24, longest_anywhere = 1 << 20;
+constexpr std::int64_t most_tokens = 1 << 21, longest_anywhere = 1 << 20;
 constexpr std::uint64_t largest_vocabulary = 1 << 24;  // bytes
+constexpr std::size_t longest_literal = 256;           // bytes; it is tried wherever a text looks like its start
 
 using TokenIds = std::vector<std::pair<std::string, std::int32_t>>;
 
@@ -37,6 +38,7 @@ TokenIds read_vocabulary(const path& file) {
     const auto line = static_cast<std::int32_t>(pieces.size());
     check(find_invalid_utf8(token) == std::string::npos, "wordpiece", "expected UTF-8 in ", quoted(file), ", got '",
           printable(token), "' in line ", line + 1);
+    check(line < most_tokens, "wordpiece", quoted(file), " has more than ", most_tokens, " lines");
     pieces.emplace_back(std::move(token), line);
     at = end + 1;
   }
@@ -93,7 +95,11 @@ class Reader {
     read_options();
     read_special_tokens();
     read_lengths();
-    for (const auto& token : literals_) files_.vocab_size = std::max<std::int64_t>(files_.vocab_size, token.second + 1);
+    for (const auto& [token, id] : literals_) {
+      check(token.size() <= longest_literal, "wordpiece", "expected special tokens of at most ", longest_literal,
+            " bytes in ", quoted(folder_), ", got '", printable(token), "'");
+      files_.vocab_size = std::max<std::int64_t>(files_.vocab_size, id + 1);
+    }
     files_.literals = Trie(std::move(literals_));
     return std::move(files_);
   }

@@ -16,13 +16,18 @@ using namespace clip;
 
 const std::string special = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
 
+/// A folder that goes when the program ends.
+struct Folder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / ("clipcore-fuzz-" + std::to_string(::getpid()));
+  Folder() { std::filesystem::create_directories(path); }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
 std::filesystem::path folder() {
-  static const std::filesystem::path path = [] {
-    auto name = std::filesystem::temp_directory_path() / ("clipcore-fuzz-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(name);
-    return name;
-  }();
-  return path;
+  static const Folder one;
+  return one.path;
 }
 
 void write(const std::string& vocabulary, const std::string& config) {

@@ -71,6 +71,15 @@ TEST_CASE("only what follows the pixels may be missing", "[image]") {
   CHECK(rgb_pixels(gif.substr(0, gif.size() - 1)) == rgb_pixels(gif));   // the trailer
 }
 
+TEST_CASE("odd settings that touch no pixel are passed over, as Pillow does", "[image]") {
+  const std::string whole = content("420.jpg");
+  std::string odd = whole;
+  odd[odd.find("JFIF") + 5] = 9;                                // a version that does not exist
+  odd[odd.rfind("\xff\xda\0", std::string::npos, 3) + 12] = 0;  // the last coefficient of the one scan, which has all
+  CHECK(odd != whole);
+  CHECK(rgb_pixels(odd) == rgb_pixels(whole));
+}
+
 TEST_CASE("a GIF's codes must fill its first frame", "[image]") {
   using namespace std::string_literals;
   // 2 x 2 pixels in codes of 3 bits: clear (4), colour 0 and end (5); then with a code that is not defined yet (7)

@@ -28,7 +28,7 @@ Filter filter_named(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("resize equals Pillow bit for bit", "[image]") {
+TEST_CASE("resize equals Pillow bit for bit", "[image][resize]") {
   auto lines = golden_lines("resized.txt");
   REQUIRE(lines.size() > 400);
   for (auto& line : lines) {
@@ -45,7 +45,7 @@ TEST_CASE("resize equals Pillow bit for bit", "[image]") {
   }
 }
 
-TEST_CASE("a part is that of the whole, with zeros beyond its edges", "[image]") {
+TEST_CASE("a part is that of the whole, with zeros beyond its edges", "[image][resize]") {
   for (const Colors colors : {Colors::rgb, Colors::rgba, Colors::cmyk})
     for (const Filter filter : {Filter::nearest, Filter::box, Filter::bilinear, Filter::bicubic})
       for (const Size to : {Size{40, 30}, Size{71, 30}, Size{40, 53}, Size{100, 90}, Size{13, 7}}) {
@@ -73,7 +73,7 @@ TEST_CASE("a part is that of the whole, with zeros beyond its edges", "[image]")
       }
 }
 
-TEST_CASE("indexed pictures are resized by nearest", "[image]") {
+TEST_CASE("indexed pictures are resized by nearest", "[image][resize]") {
   Image image = synthetic(20, 20, Colors::rgb);
   const Image nearest = resize(image, {7, 9}, Filter::nearest);
   CHECK(resize(image, {7, 9}, Filter::bicubic).pixels != nearest.pixels);
@@ -81,7 +81,7 @@ TEST_CASE("indexed pictures are resized by nearest", "[image]") {
   CHECK(resize(image, {7, 9}, Filter::bicubic).pixels == nearest.pixels);
 }
 
-TEST_CASE("resize refuses what is empty, too large or inconsistent", "[image]") {
+TEST_CASE("resize refuses what is empty, too large or inconsistent", "[image][resize]") {
   const Image image = synthetic(4, 4, Colors::rgb);
   CHECK(throws_with([&] { resize(image, {0, 4}, Filter::box); }, "[resize] expected a size of 1 to 67108864 pixels"));
   CHECK(throws_with([&] { resize(image, {4, -1}, Filter::box); }, "got 4 x -1"));

@@ -13,7 +13,7 @@
 #include "clip/ops/reduce.hpp"
 #include "clip/ops/view.hpp"
 #include "tests/models/golden.hpp"
-#include "tests/models/hash_weights.hpp"
+#include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -21,28 +21,6 @@ namespace clip {
 namespace {
 
 using namespace clip::test;
-
-/// The batch that the reference made.
-Tokens tokens(std::int64_t vocab, const std::vector<std::size_t>& lengths) {
-  std::size_t total = 0;
-  for (const std::size_t length : lengths) total += length;
-  const auto u = hash_uniform("tokens", static_cast<std::int64_t>(total));
-  std::vector<std::vector<std::int32_t>> texts;
-  std::size_t at = 0;
-  for (const std::size_t length : lengths) {
-    std::vector<std::int32_t>& text = texts.emplace_back();
-    for (std::size_t i = 0; i < length; ++i, ++at)
-      text.push_back(static_cast<std::int32_t>((u[at] + 1) / 2 * static_cast<float>(vocab)));
-  }
-  return Tokens::pack(texts);
-}
-
-template <class Model>
-Model filled(const BertConfig& config) {
-  Model model(config, Init::none());
-  hash_fill(model);
-  return model;
-}
 
 const BertConfig small_distilbert = {
     .vocab_size = 60, .max_positions = 20, .token_types = 0, .size = 32, .feed_forward = 48, .layers = 2, .heads = 4};
@@ -60,7 +38,7 @@ const BertConfig distilbert_base = {.token_types = 0, .layers = 6};
 template <class Model>
 void check_small(const Model& reference_model, const std::string& name) {
   const SafeTensors expected = golden(name);
-  const Tokens batch = tokens(60, {7, 1, 12});
+  const Tokens batch = hash_tokens(60, {7, 1, 12});
   Model model = reference_model;
   requires_grad(model);
 
@@ -73,6 +51,7 @@ void check_small(const Model& reference_model, const std::string& name) {
   const HiddenStates states = model(batch);
   CHECK(compare(states.rows, x).relative == 0);
   CHECK(compare(states.cls(), expected.read("cls")).relative < 1e-5);
+  CHECK(compare(model.cls(batch), expected.read("cls")).relative < 1e-5);
   CHECK(compare(states.mean(), expected.read("mean")).relative < 1e-5);
 
   backward(sum(states.rows * hash_tensor("dy", states.rows.shape())));
@@ -92,16 +71,16 @@ void check_small(const Model& reference_model, const std::string& name) {
 }
 
 TEST_CASE("a small DistilBERT and BERT have the reference's values and gradients", "[bert]") {
-  check_small(filled<DistilBert>(small_distilbert), "distilbert_small");
-  check_small(filled<Bert>(small_bert), "bert_small");
+  check_small(hash_filled<DistilBert>(small_distilbert), "distilbert_small");
+  check_small(hash_filled<Bert>(small_bert), "bert_small");
 }
 
 template <class Model>
 void check_full(const BertConfig& config, const std::string& name) {
   const SafeTensors expected = golden(name);
   const NoGrad guard;
-  Model model = filled<Model>(config);
-  const Tokens batch = tokens(30522, {3, 17, 64});
+  Model model = hash_filled<Model>(config);
+  const Tokens batch = hash_tokens(30522, {3, 17, 64});
   Tensor x = model.embeddings(batch);
   for (std::size_t i = 0; i <= model.layers.size(); ++i) {
     CHECK(compare(slice(x, 0, 2), expected.read("layer." + std::to_string(i))).relative < 1e-5);
@@ -109,12 +88,13 @@ void check_full(const BertConfig& config, const std::string& name) {
   }
   const HiddenStates states = model(batch);
   for (const Difference& d :
-       {compare(states.cls(), expected.read("cls")), compare(states.mean(), expected.read("mean"))}) {
+       {compare(states.cls(), expected.read("cls")), compare(model.cls(batch), expected.read("cls")),
+        compare(states.mean(), expected.read("mean"))}) {
     CHECK(d.relative < 1e-4);
     CHECK(d.cosine > 0.999999);
   }
   for (const Member& member : members(model)) *member.tensor = to(*member.tensor, dtype::bf16);
-  CHECK(compare(model(batch).cls(), expected.read("cls")).cosine > 0.999);
+  CHECK(compare(model.cls(batch), expected.read("cls")).cosine > 0.999);
   CHECK(compare(model(batch).mean(), expected.read("mean")).cosine > 0.999);
 }
 
@@ -139,8 +119,8 @@ TEST_CASE("a BERT loads from a folder, under the names that files have", "[bert]
   const NoGrad guard;
   const TemporaryFolder folder;
   folder.write("config.json", small_config);
-  Bert model = filled<Bert>(small_bert);
-  const Tokens batch = tokens(60, {7, 1, 12});
+  Bert model = hash_filled<Bert>(small_bert);
+  const Tokens batch = hash_tokens(60, {7, 1, 12});
   const Tensor expected = model(batch).rows;
 
   save(model, folder / "model.safetensors");
@@ -160,7 +140,7 @@ TEST_CASE("a BERT loads from a folder, under the names that files have", "[bert]
 TEST_CASE("weights that do not fit are all listed in one error", "[bert]") {
   const TemporaryFolder folder;
   folder.write("config.json", small_config);
-  Bert model = filled<Bert>(small_bert);
+  Bert model = hash_filled<Bert>(small_bert);
   const auto load = [&] { return Bert::load(folder.path()); };
   CHECK(throws_with(load, "model.safetensors"));
   save_renamed(model, folder / "model.safetensors", [](std::string name) {
@@ -194,8 +174,8 @@ TEST_CASE("impossible configurations of BERT are refused by name", "[bert]") {
 }
 
 TEST_CASE("tokens a BERT has no rows for are refused", "[bert]") {
-  const Bert model = filled<Bert>(small_bert);
-  CHECK(throws_with([&] { model(tokens(60, {21})); }, "expected texts of at most 20 tokens, got one of 21"));
+  const Bert model = hash_filled<Bert>(small_bert);
+  CHECK(throws_with([&] { model(hash_tokens(60, {21})); }, "expected texts of at most 20 tokens, got one of 21"));
   CHECK(throws_with([&] { model(Tokens::pack(std::vector<std::vector<std::int32_t>>{{60}})); }, "60"));
   CHECK(model(Tokens::pack({})).cls().shape() == Shape{0, 32});
 }

@@ -7,7 +7,7 @@
 #include "clip/ops/pool.hpp"
 #include "clip/ops/reduce.hpp"
 #include "tests/models/golden.hpp"
-#include "tests/models/hash_weights.hpp"
+#include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -15,18 +15,6 @@ namespace clip {
 namespace {
 
 using namespace clip::test;
-
-Tensor images(std::int64_t count, std::int64_t size) {
-  std::vector<float> values = hash_uniform("images", count * size * size * 3);
-  for (float& v : values) v *= 2;
-  return Tensor::from(values, {count, size, size, 3});
-}
-
-ResNet filled(const ResNetConfig& config) {
-  ResNet model(config, Init::none());
-  hash_fill(model);
-  return model;
-}
 
 const ResNetConfig small_basic = {.bottleneck = false, .depths = {1, 2}, .widths = {8, 16}, .stem = 8};
 const ResNetConfig small_bottleneck = {.depths = {2, 1}, .widths = {16, 32}, .stem = 8};
@@ -36,9 +24,9 @@ const ResNetConfig resnet50 = {.classes = 1000};
 
 void check_small(const ResNetConfig& config, const std::string& name, Mode mode) {
   const SafeTensors expected = golden(name + (mode == Mode::training ? "_training" : "_inference"));
-  ResNet model = filled(config);
+  ResNet model = hash_filled<ResNet>(config);
   requires_grad(model);
-  const Tensor x = images(3, 33).requires_grad();
+  const Tensor x = hash_images(3, 33).requires_grad();
   const Tensor features = model(x, mode);
   CHECK(compare(features, expected.read("features")).relative < 1e-5);
   backward(sum(features * hash_tensor("dy", features.shape())));
@@ -63,8 +51,8 @@ TEST_CASE("small ResNets have the reference's values and gradients, in inference
 void check_full(const ResNetConfig& config, const std::string& name) {
   const SafeTensors expected = golden(name);
   const NoGrad guard;
-  const ResNet model = filled(config);
-  const Tensor x = images(2, 224);
+  const ResNet model = hash_filled<ResNet>(config);
+  const Tensor x = hash_images(2, 224);
   ResNet apart = model, folded = model.folded(), bf16 = model.folded(dtype::bf16);
   for (ResNet* m : {&apart, &folded, &bf16}) {
     const bool f32 = m != &bf16;
@@ -91,11 +79,11 @@ TEST_CASE("a ResNet loads from a folder", "[resnet]") {
   const TemporaryFolder folder;
   ResNetConfig config = small_bottleneck;
   config.classes = 5;
-  ResNet model = filled(config);
+  ResNet model = hash_filled<ResNet>(config);
   folder.write("config.json", R"({"model_type": "resnet", "depths": [2, 1], "hidden_sizes": [16, 32],
                                   "embedding_size": 8, "layer_type": "bottleneck"})");
   save(model, folder / "model.safetensors");
-  const Tensor x = images(2, 32);
+  const Tensor x = hash_images(2, 32);
   CHECK(compare(ResNet::load(folder.path()).logits(x), model.logits(x)).relative == 0);
   model.classifier.reset();
   save(model, folder / "model.safetensors");
@@ -126,7 +114,7 @@ TEST_CASE("impossible configurations of ResNet are refused by name", "[resnet]")
 }
 
 TEST_CASE("images a ResNet cannot take are refused", "[resnet]") {
-  ResNet model = filled(small_basic);
+  ResNet model = hash_filled<ResNet>(small_basic);
   CHECK(throws_with([&] { model(zeros({1, 32, 32, 4})); }, "expected images [N, H, W, 3], got [1, 32, 32, 4]"));
   CHECK(throws_with([&] { model(zeros({32, 32, 3})); }, "expected images [N, H, W, 3]"));
   CHECK(throws_with([&] { model.folded()(zeros({1, 8, 8, 3}), Mode::training); }, "folded"));

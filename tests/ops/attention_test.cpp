@@ -140,6 +140,16 @@ TEST_CASE("packed sequences attend to themselves only", "[ops]") {
     };
     check_op("attention", op, expected, random_inputs({200, 3, 9}, {200, 3, 9}), few);
   }
+  const auto op = [&](auto& in) { return attention(in[0], in[1], in[2], {.offsets = packed(offsets)}); };
+  const auto expected = [&](auto& in) {  // as many queries for each sequence
+    Array y(in[0].shape);
+    for (std::int64_t s = 0; s < in[0].shape[0]; ++s) {
+      const std::int64_t first = offsets[static_cast<std::size_t>(s)], end = offsets[static_cast<std::size_t>(s) + 1];
+      reference_sequence(y, in[0], in[1], in[2], s, s * 2, 2, first, end - first, everything);
+    }
+    return y;
+  };
+  check_op("attention", op, expected, random_inputs({5, 2, 3, 7}, {200, 3, 7}), few);
   CHECK(attention(ones({0, 2, 4}), ones({0, 2, 4}), ones({0, 2, 4}), {.offsets = packed({0})}).shape() ==
         Shape{0, 2, 4});
 }
@@ -188,7 +198,8 @@ TEST_CASE("attention computes only the gradients that are needed", "[ops]") {
 
 TEST_CASE("attention says what it cannot take", "[ops]") {
   const Tensor x = ones({2, 3, 4, 5}), rows = ones({6, 4, 5});
-  check_throws([&] { attention(rows, rows, rows); }, "[attention] expected q, k, v [N, L, H, D], got [6, 4, 5]");
+  check_throws([&] { attention(rows, rows, rows); },
+               "[attention] expected q, k, v [N, L, H, D] that agree, got [6, 4, 5]");
   check_throws([&] { attention(x, ones({2, 3, 4, 6}), x); }, "that agree, got [2, 3, 4, 5], [2, 3, 4, 6]");
   check_throws([&] { attention(x, x, ones({2, 4, 4, 5})); }, "that agree, got");
   check_throws([&] { attention(x, x, ones(x.shape(), dtype::bf16)); },
@@ -211,7 +222,12 @@ TEST_CASE("attention says what it cannot take", "[ops]") {
   };
   check_throws([&] { with({1, 6}); }, "[attention] expected offsets that start at 0 and ascend, got 1 at [0]");
   check_throws([&] { with({0, 4, 3, 6}); }, "expected offsets that start at 0 and ascend, got 3 at [2]");
-  check_throws([&] { with({0, 4, 7}); }, "[attention] expected offsets that end at 6, the rows of q, got 7 at [2]");
+  check_throws([&] { with({0, 4, 7}); }, "[attention] expected offsets that end at 6, the rows of k, got 7 at [2]");
+  check_throws(
+      [&] {
+        attention(ones({2, 1, 4, 5}), rows, rows, {.offsets = packed({0, 6})});
+      },
+      "[attention] expected offsets [3] for q [2, 1, 4, 5], got [2]");
   check_throws([&] { with({}); }, "expected offsets i32 [S + 1], got i32 [0]");
   check_throws([&] { attention(rows, rows, rows, {.offsets = ones({2}, dtype::i64)}); }, "got i64 [2]");
   check_throws(

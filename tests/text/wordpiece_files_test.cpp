@@ -144,6 +144,7 @@ TEST_CASE("WordPiece refuses folders that are wrong, and says why", "[text]") {
     CHECK(refused({{"vocab.txt", without}}, "expected the token '" + token + "'"));
   }
   CHECK(refused({{"vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nb\xc3\n"}}, "got 'b\\xc3' in line 5"));
+  CHECK(refused({{"vocab.txt", std::string((1 << 21) + 1, '\n')}}, "has more than 2097152 lines"));
   CHECK(refused({{"vocab.txt", std::string((1 << 24) + 1, 'a')}}, "more than the 16777216 allowed"));
 
   const std::string config = "tokenizer_config.json";
@@ -162,6 +163,8 @@ TEST_CASE("WordPiece refuses folders that are wrong, and says why", "[text]") {
   CHECK(setting(config, R"({"added_tokens_decoder": {"5": {"content": "y", "normalized": true}}})", "not supported"));
   CHECK(setting(config, R"({"additional_special_tokens": ["<none>"]})", "expected the special token '<none>'"));
   CHECK(setting(config, R"({"additional_special_tokens": "<s>"})", "additional_special_tokens"));
+  CHECK(setting(config, R"({"added_tokens_decoder": {"5": {"content": ")" + std::string(257, '[') + R"("}}})",
+                "expected special tokens of at most 256 bytes"));
   CHECK(setting("added_tokens.json", R"({"<none>": 12})", "expected the special token '<none>'"));
   CHECK(setting("config.json", R"({"max_position_embeddings": 0})", "'max_position_embeddings'"));
   CHECK(setting("sentence_bert_config.json", R"({"max_seq_length": -1})", "'max_seq_length'"));

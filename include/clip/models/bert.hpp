@@ -60,7 +60,10 @@ struct BertLayer {
 
   /// Rows [T, size] of packed sequences, as `attention` takes them.
   Tensor operator()(Tensor x, const Tensor& offsets) const;
+  /// Only the first row of each sequence, [S, size]: a fraction of the work.
+  Tensor first_rows(const Tensor& x, const Tensor& offsets) const;
 
+  Tensor finish(const Tensor& context, Tensor x) const;  // what follows attention
   void visit(auto&& v) {
     v("attention.self.query", query);
     v("attention.self.key", key);
@@ -110,6 +113,8 @@ struct Bert {
 
   /// Throws when a text has more tokens than the model has positions, or a token is not in its vocabulary.
   HiddenStates operator()(const Tokens& tokens) const;
+  /// The state of each text's first token, [B, size]: all that the last layer computes here.
+  Tensor cls(const Tokens& tokens) const;
 
   void visit(auto&& v) {
     v("embeddings", embeddings);

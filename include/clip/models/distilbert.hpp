@@ -36,6 +36,8 @@ struct DistilBert {
 
   /// Throws when a text has more tokens than the model has positions, or a token is not in its vocabulary.
   HiddenStates operator()(const Tokens& tokens) const;
+  /// The state of each text's first token, [B, size]: all that the last layer computes here.
+  Tensor cls(const Tokens& tokens) const;
 
   void visit(auto&& v) {
     v("embeddings", embeddings);

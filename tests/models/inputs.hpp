@@ -1,0 +1,39 @@
+#pragma once
+// The models and inputs of tests/reference/models.py.
+#include <vector>
+
+#include "clip/text/tokens.hpp"
+#include "tests/models/hash_weights.hpp"
+
+namespace clip::test {
+
+template <class Model, class Config>
+Model hash_filled(const Config& config) {
+  Model model(config, Init::none());
+  hash_fill(model);
+  return model;
+}
+
+/// Texts of these lengths.
+inline Tokens hash_tokens(std::int64_t vocab, const std::vector<std::size_t>& lengths) {
+  std::size_t total = 0;
+  for (const std::size_t length : lengths) total += length;
+  const auto u = hash_uniform("tokens", static_cast<std::int64_t>(total));
+  std::vector<std::vector<std::int32_t>> texts;
+  std::size_t at = 0;
+  for (const std::size_t length : lengths) {
+    std::vector<std::int32_t>& text = texts.emplace_back();
+    for (std::size_t i = 0; i < length; ++i, ++at)
+      text.push_back(static_cast<std::int32_t>((u[at] + 1) / 2 * static_cast<float>(vocab)));
+  }
+  return Tokens::pack(texts);
+}
+
+/// [count, size, size, 3] in [-2, 2).
+inline Tensor hash_images(std::int64_t count, std::int64_t size) {
+  std::vector<float> values = hash_uniform("images", count * size * size * 3);
+  for (float& v : values) v *= 2;
+  return Tensor::from(values, {count, size, size, 3});
+}
+
+}  // namespace clip::test

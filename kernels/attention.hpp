@@ -18,8 +18,8 @@ struct AttentionShape {
   std::int64_t queries, keys;             // of each sequence; with offsets, of the longest
   const std::int32_t* offsets = nullptr;  // [sequences + 1]
   bool queries_packed = false;
-  const std::uint8_t* mask = nullptr;     // [sequences, keys], without offsets: 0 hides a key
-  bool causal = false;                    // query i sees no keys after i
+  const std::uint8_t* mask = nullptr;  // [sequences, keys], without offsets: 0 hides a key
+  bool causal = false;                 // query i sees no keys after i
   float scale = 1;
 };
 

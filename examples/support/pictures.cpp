@@ -18,7 +18,8 @@ bool looks_like_picture(const fs::path& path) {
                                                                ".pnm", ".ppm",  ".pgm", ".webp"};
   std::string suffix = path.extension().string();
   for (char& c : suffix) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return !path.filename().string().starts_with('.') && std::find(suffixes.begin(), suffixes.end(), suffix) != suffixes.end();
+  return !path.filename().string().starts_with('.') &&
+         std::find(suffixes.begin(), suffixes.end(), suffix) != suffixes.end();
 }
 
 }  // namespace

@@ -55,3 +55,4 @@
 #include "clip/ops/view.hpp"
 #include "clip/text/tokens.hpp"
 #include "clip/text/wordpiece.hpp"
+#include "clip/train/checkpoint.hpp"

@@ -71,8 +71,7 @@ void load(const std::vector<Member>& members, const SafeTensors& file, std::map<
 
   std::vector<Tensor> loaded;  // all of them before any is replaced
   for (std::size_t i = 0; i < members.size(); ++i)
-    loaded.push_back(
-        to(to(file.read(source[i]), members[i].trainable ? type : members[i].tensor->dtype()), device));
+    loaded.push_back(to(to(file.read(source[i]), members[i].trainable ? type : members[i].tensor->dtype()), device));
   for (std::size_t i = 0; i < members.size(); ++i) *members[i].tensor = std::move(loaded[i]);
 }
 

@@ -102,8 +102,9 @@ std::int64_t count_parameters(Module& module) {
   return count;
 }
 
-/// Fills `members` from the tensors of a file, on `device`; parameters as `type`, buffers in the dtype they have. Strict:
-/// throws one error that lists all tensors that are missing, unexpected or of another shape, and changes nothing then.
+/// Fills `members` from the tensors of a file, on `device`; parameters as `type`, buffers in the dtype they have.
+/// Strict: throws one error that lists all tensors that are missing, unexpected or of another shape, and changes
+/// nothing then.
 void load(const std::vector<Member>& members, const SafeTensors& file, const Device& device = {},
           dtype type = dtype::f32);
 /// The same from a file with foreign names.

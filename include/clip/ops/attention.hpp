@@ -15,10 +15,10 @@ struct AttentionOptions {
 /// Scaled dot-product attention, softmax(scale q k^T) v for each sequence and head (Vaswani et al., "Attention is all
 /// you need", 2017), of f32 or bf16, computed in f32. q [N, Lq, H, D], k and v [N, Lk, H, D] give [N, Lq, H, D]; a
 /// reshape of [N, L, H * D] is free. With `offsets` sequences of different lengths lie one after another, without
-/// padding: q, k, v and the result are [T, H, D]; or k and v are, and q and the result [S, L, H, D], as many queries for
-/// each sequence. A query that sees no key gives zeros. Memory grows with the lengths,
-/// not with their product. Throws on other shapes and dtypes, on offsets that don't start at 0, ascend and end at T, on
-/// a mask together with offsets, and when the mask or the offsets are not on q's device.
+/// padding: q, k, v and the result are [T, H, D]; or k and v are, and q and the result [S, L, H, D], as many queries
+/// for each sequence. A query that sees no key gives zeros. Memory grows with the lengths, not with their product.
+/// Throws on other shapes and dtypes, on offsets that don't start at 0, ascend and end at T, on a mask together with
+/// offsets, and when the mask or the offsets are not on q's device.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options = {});
 
 }  // namespace clip

@@ -58,5 +58,6 @@
 #include "clip/ops/view.hpp"
 #include "clip/text/tokens.hpp"
 #include "clip/text/wordpiece.hpp"
+#include "clip/train/checkpoint.hpp"
 #include "clip/train/optimizer.hpp"
 #include "clip/train/schedule.hpp"

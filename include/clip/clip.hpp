@@ -16,6 +16,7 @@
 #include "clip/image/image.hpp"
 #include "clip/image/preprocess.hpp"
 #include "clip/image/resize.hpp"
+#include "clip/image/write_png.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "clip/io/lines.hpp"

@@ -65,7 +65,8 @@ void save_run_index(const fs::path& run, const Index& images, std::span<const Ru
         pictures.size());
   Json json = Json::array();
   for (const RunPicture& picture : pictures)
-    json.push_back({{"path", picture.path.string()}, {"split", name_of(picture.split)}, {"captions", picture.captions}});
+    json.push_back(
+        {{"path", picture.path.string()}, {"split", name_of(picture.split)}, {"captions", picture.captions}});
   const fs::path folder = run / "index";
   fs::create_directories(folder);
   images.save(folder / embeddings_name);

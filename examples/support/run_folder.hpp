@@ -1,6 +1,7 @@
 #pragma once
 // What a training run leaves for searching and evaluating: RUN/index/embeddings.safetensors, an `Index` of all its
-// pictures, and RUN/index/pictures.json, what is known of each: [{"path", "split", "captions"}, …] in the index's order.
+// pictures, and RUN/index/pictures.json, what is known of each: [{"path", "split", "captions"}, …] in the index's
+// order.
 #include <filesystem>
 #include <span>
 #include <string>

@@ -72,7 +72,8 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
   check_finite(to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
   Index index;
   index.options_ = options;
-  index.hold(to(comparable(embeddings, options.metric), options.storage));
+  const Tensor rows = to(comparable(embeddings, options.metric), options.storage);
+  index.hold(rows.storage() == embeddings.storage() ? rows.clone() : rows);  // the caller may write to theirs
   check_finite(*std::static_pointer_cast<const Tensor>(index.owner_), "rows");
   return index;
 }

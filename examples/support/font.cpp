@@ -314,7 +314,7 @@ std::vector<Glyph> glyphs_of(char32_t code) {
   return glyphs;
 }
 
-constexpr double bearing = 0.9;  // free on both sides of a glyph
+constexpr double bearing = 1.0;  // free on both sides of a glyph
 
 /// The code points of UTF-8; bytes that are none become U+FFFD.
 std::vector<char32_t> code_points(std::string_view text) {

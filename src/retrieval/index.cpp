@@ -1,18 +1,17 @@
 #include "clip/retrieval/index.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
 #include <string>
 
+#include "clip/io/hash.hpp"
 #include "clip/io/safetensors.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "kernels/top_k.hpp"
 #include "src/dispatch.hpp"
-#include "src/io/checksum.hpp"
 
 namespace clip {
 namespace {
@@ -27,11 +26,6 @@ decltype(auto) dispatch_storage(dtype type, F&& f) {
 }
 
 std::string name_of(Metric metric) { return metric == Metric::cosine ? "cosine" : "inner_product"; }
-
-std::string hexadecimal(std::uint64_t value) {
-  char digits[16];
-  return {digits, std::to_chars(digits, digits + sizeof digits, value, 16).ptr};
-}
 
 /// Rows as they are compared: f32, for cosine of length 1.
 Tensor comparable(const Tensor& rows, Metric metric) {
@@ -78,16 +72,16 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
   check_finite(to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
   Index index;
   index.options_ = options;
-  index.hold(to(comparable(embeddings, options.metric), options.storage));
+  const Tensor rows = to(comparable(embeddings, options.metric), options.storage);
+  index.hold(rows.storage() == embeddings.storage() ? rows.clone() : rows);  // the caller may write to theirs
   check_finite(*std::static_pointer_cast<const Tensor>(index.owner_), "rows");
   return index;
 }
 
 void Index::save(const std::filesystem::path& path) const {
   const NamedTensor named{"rows", rows(0, size_)};
-  const std::uint64_t sum = checksum({static_cast<const std::byte*>(named.tensor.raw()), named.tensor.bytes()});
-  save_safetensors(path, {&named, 1},
-                   {{"format", format}, {"metric", name_of(metric())}, {"checksum", hexadecimal(sum)}});
+  const std::uint64_t hash = content_hash({static_cast<const std::byte*>(named.tensor.raw()), named.tensor.bytes()});
+  save_safetensors(path, {&named, 1}, {{"format", format}, {"metric", name_of(metric())}, {"checksum", hex(hash)}});
 }
 
 Index Index::load(const std::filesystem::path& path) {
@@ -110,7 +104,7 @@ Index Index::load(const std::filesystem::path& path) {
         quoted(path), ", got '", printable(said("metric")), "'");
 
   const std::span<const std::byte> bytes = file->bytes("rows");
-  check(said("checksum") == hexadecimal(checksum(bytes)), "index", quoted(path),
+  check(said("checksum") == hex(content_hash(bytes)), "index", quoted(path),
         " is damaged: its rows are not those that were saved; build the index again");
   check(reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) == 0, "index", "the rows of ", quoted(path),
         " are not aligned: save the index again");

@@ -44,6 +44,13 @@ TEST_CASE("an index ranks by cosine or by the inner product", "[index]") {
   CHECK(rows_of(bf16_rows.search(Tensor::of({3, 0}, dtype::bf16), 2)) == std::vector<std::int64_t>{0, 5});
 }
 
+TEST_CASE("an index keeps its rows when those it was built of change", "[index]") {
+  Tensor rows = Tensor::of({{1, 2}});
+  const Index index = Index::build(rows, {.metric = Metric::inner_product});
+  rows.fill(7);
+  CHECK(index.row(0).to_vector() == std::vector<float>{1, 2});
+}
+
 TEST_CASE("queries are searched together as they are alone", "[index]") {
   const Tensor rows = to_tensor(random_array({500, 24})), queries = to_tensor(random_array({7, 24}, -1, 1, 1));
   const Index index = Index::build(rows, {.storage = dtype::f16});
@@ -64,7 +71,7 @@ TEST_CASE("queries are searched together as they are alone", "[index]") {
 TEST_CASE("an index may be empty, and a subset of another", "[index]") {
   const Index empty = Index::build(Tensor({0, 3}));
   CHECK(empty.search(Tensor::of({1, 2, 3}), 5).empty());
-  CHECK(empty.search_all(Tensor({2, 3}, dtype::f32).clone(), 5).size() == 2);
+  CHECK(empty.search_all(zeros({2, 3}), 5).size() == 2);
   const Index index = Index::build(Tensor::of({{1, 0}, {0, 1}, {1, 1}}));
   const Index part = index.subset(std::vector<std::int64_t>{2, 1});
   CHECK(part.size() == 2);

@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "clip/core/tensor.hpp"
+#include "clip/io/safetensors.hpp"
+
+namespace clip {
+
+struct AdamWOptions {
+  double lr = 1e-3;
+  double weight_decay = 1e-2;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+};
+
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), with the arithmetic and defaults of
+/// torch.optim.AdamW. Parameters are f32 leaves; those that got no gradient are left alone.
+class AdamW {
+ public:
+  /// Parameters that share their options.
+  struct Group {
+    std::vector<Tensor> parameters;
+    AdamWOptions options = {};
+  };
+
+  /// Throws unless every parameter is f32, was made with `requires_grad()` and is given once, and on options that make
+  /// no sense.
+  explicit AdamW(std::vector<Group> groups);
+  explicit AdamW(std::vector<Tensor> parameters, const AdamWOptions& options = {});
+
+  /// Moves every parameter by its gradient, and forgets the gradient.
+  void step();
+
+  std::size_t groups() const { return groups_.size(); }
+  double lr(std::size_t group = 0) const { return groups_.at(group).options.lr; }
+  /// Throws unless `lr` is finite and >= 0.
+  void set_lr(double lr, std::size_t group = 0);
+
+  /// All that a later run needs to go on bit by bit, beside the parameters: `adamw.3.exp_avg`, `adamw.3.exp_avg_sq` and
+  /// `adamw.3.step` for parameter 3, counted over all groups, and `adamw.lr`, the groups' rates as the bits of doubles.
+  /// The tensors share the optimizer's memory.
+  std::vector<NamedTensor> state() const;
+  /// Takes up what `state` gave, from a file that may hold more. Throws, and changes nothing, when a tensor is missing
+  /// or of another shape or dtype.
+  void load_state(const SafeTensors& file);
+
+ private:
+  struct Moments {
+    Tensor mean, square, steps;  // of the gradient and its square; i64 scalar
+  };
+  std::vector<Group> groups_;
+  std::vector<std::vector<Moments>> moments_;  // beside the groups' parameters
+};
+
+/// The Euclidean norm of all gradients together; where it is larger than `max_norm` they are multiplied by
+/// max_norm / (norm + 1e-6), as in torch.nn.utils.clip_grad_norm_. Gradients are f32. Throws unless max_norm > 0.
+double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
+
+}  // namespace clip

@@ -1,0 +1,31 @@
+#pragma once
+// AdamW (Loshchilov and Hutter 2019) in f32, over many tensors in one parallel region, in PyTorch's order of
+// operations:
+//   p -= lr decay p;   m += (1 - beta1) (g - m);   v = beta2 v + (1 - beta2) g g
+//   p -= step m / (sqrt(v) correction + eps),   step = lr / (1 - beta1^t),   correction = 1 / sqrt(1 - beta2^t)
+#include <cstdint>
+#include <span>
+
+namespace clip::kernels {
+
+/// A parameter p, its gradient g, and the running means m of g and v of g^2: `count` elements each.
+struct AdamWTensor {
+  float *p, *m, *v;
+  const float* g;
+  std::int64_t count;
+  float keep;               ///< 1 - lr decay
+  float beta1_rest, beta2;  ///< 1 - beta1, beta2
+  float beta2_rest;         ///< 1 - beta2
+  float step, correction, eps;
+};
+
+}  // namespace clip::kernels
+
+namespace clip::kernels::cpu {
+
+void adamw(std::span<const AdamWTensor> tensors);
+
+/// Sum of squares of n elements: in f32 over blocks whose limits do not depend on threads, in double over blocks.
+double sum_of_squares(const float* x, std::int64_t n);
+
+}  // namespace clip::kernels::cpu

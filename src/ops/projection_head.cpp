@@ -1,0 +1,111 @@
+#include "clip/ops/projection_head.hpp"
+
+#include "clip/autograd.hpp"
+#include "clip/ops/cast.hpp"
+#include "kernels/activation.hpp"
+#include "kernels/matmul.hpp"
+#include "kernels/projection_head.hpp"
+#include "kernels/reduce.hpp"
+#include "src/dispatch.hpp"
+#include "src/ops/operands.hpp"
+
+namespace clip {
+namespace {
+
+constexpr const char* op = "projection_head";
+
+/// What backward needs of the forward pass. z = dropout(y) + h.
+struct Saved {
+  Tensor x, h, activated, z, mean, rstd, projection, fc, norm;
+  kernels::DropoutMask mask;
+  bool needs_x;
+};
+
+/// The sum over blocks of partial sums [blocks, count].
+Tensor sum_blocks(const Tensor& partial) {
+  Tensor total({partial.numel() / partial.shape(0)}, dtype::f32, partial.device());
+  float* out = total.mutable_data<float>();
+  on_device(partial.device(), op,
+            [&] { kernels::cpu::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel()); });
+  return total;
+}
+
+Grads head_backward(const Tensor& dout, const Saved& saved) {
+  const std::int64_t rows = saved.x.shape(0), in = saved.x.shape(1), out = saved.h.shape(1);
+  const std::int64_t blocks = kernels::head_blocks(rows);
+  const Tensor& like = saved.h;
+  Tensor dh = empty_like(like), dactivated = empty_like(like);
+  Tensor dy = saved.mask.p > 0 ? empty_like(like) : dh;
+  Tensor dprojection = empty_like(saved.projection), dfc = empty_like(saved.fc);
+  Tensor dx = saved.needs_x ? empty_like(saved.x) : Tensor();
+  Tensor tail_parts({blocks, 3, out}, dtype::f32, like.device()), h_parts({blocks, out}, dtype::f32, like.device());
+  dispatch_float(like.dtype(), op, [&]<class T>() {
+    T *const h_slope = dh.mutable_data<T>(), *const y_slope = dy.mutable_data<T>();
+    T *const g_slope = dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
+    T *const w2 = dfc.mutable_data<T>(), *const x_slope = saved.needs_x ? dx.mutable_data<T>() : nullptr;
+    float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
+    on_device(like.device(), op, [&] {
+      using kernels::cpu::matmul;
+      kernels::cpu::head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(),
+                                       saved.mean.data<float>(), saved.rstd.data<float>(), saved.norm.data<float>(),
+                                       saved.mask, rows, out);
+      matmul(w2, y_slope, saved.activated.data<T>(), {.m = out, .n = out, .k = rows, .transpose_a = true});
+      matmul(g_slope, y_slope, saved.fc.data<T>(), {.m = rows, .n = out, .k = out});
+      kernels::cpu::head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
+      matmul(w1, h_slope, saved.x.data<T>(), {.m = out, .n = in, .k = rows, .transpose_a = true});
+      if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), {.m = rows, .n = in, .k = out});
+    });
+  });
+  const Tensor sums = sum_blocks(tail_parts), dprojection_bias = sum_blocks(h_parts);
+  const auto part = [&](std::int64_t i) { return sums.view(i * out, {out}); };
+  return Grads{dx, dprojection, to(dprojection_bias, like.dtype()), dfc, to(part(2), like.dtype()), part(0), part(1)};
+}
+
+}  // namespace
+
+Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const ProjectionOptions& options) {
+  check_float(x, op);
+  for (const Tensor* t : {&weights.projection, &weights.projection_bias, &weights.fc, &weights.fc_bias, &weights.norm,
+                          &weights.norm_bias})
+    check_tensor(*t, op);
+  check(x.rank() == 2 && weights.projection.rank() == 2 && weights.projection.shape(1) == x.shape(1), op,
+        "expected x [N, in] and a projection [out, in], got ", x.shape(), " and ", weights.projection.shape());
+  check(options.dropout >= 0 && options.dropout <= 1, op, "expected a dropout within [0, 1], got ", options.dropout);
+  check(options.eps >= 0, op, "expected eps >= 0, got ", options.eps);
+  const std::int64_t rows = x.shape(0), in = x.shape(1), out = weights.projection.shape(0);
+  const Tensor norm = to(weights.norm, dtype::f32), norm_bias = to(weights.norm_bias, dtype::f32);
+  check_operand(op, "a projection", weights.projection, {out, in}, x);
+  check_operand(op, "a projection bias", weights.projection_bias, {out}, x);
+  check_operand(op, "fc", weights.fc, {out, out}, x);
+  check_operand(op, "an fc bias", weights.fc_bias, {out}, x);
+  for (const Tensor* t : {&norm, &norm_bias})
+    check(t->shape() == Shape{out} && t->device() == x.device(), op, "expected norm's scale and shift ", Shape{out},
+          " on ", x.device(), ", got ", t->shape(), " on ", t->device());
+
+  kernels::DropoutMask mask;
+  Tensor h({rows, out}, x.dtype(), x.device()), activated = empty_like(h), z = empty_like(h), y = empty_like(h);
+  if (options.random != nullptr && options.dropout > 0)
+    mask = {options.dropout, options.random->seed(), options.random->reserve(h.numel())};
+  Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
+  const auto packed_projection = packed_copies(weights.projection), packed_fc = packed_copies(weights.fc);
+  dispatch_float(x.dtype(), op, [&]<class T>() {
+    T *const h_out = h.mutable_data<T>(), *const activated_out = activated.mutable_data<T>();
+    T *const z_out = z.mutable_data<T>(), *const y_out = y.mutable_data<T>();
+    float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
+    on_device(x.device(), op, [&] {
+      using namespace kernels::cpu;
+      matmul(h_out, x.data<T>(), weights.projection.data<T>(), {.m = rows, .n = out, .k = in, .transpose_b = true},
+             {.bias = weights.projection_bias.data<T>()}, packed_projection.get());
+      activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel());
+      matmul(z_out, activated.data<T>(), weights.fc.data<T>(), {.m = rows, .n = out, .k = out, .transpose_b = true},
+             {.bias = weights.fc_bias.data<T>()}, packed_fc.get());
+      head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
+                        options.eps, mask, rows, out);
+    });
+  });
+  return record(op, y, {x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias},
+                [saved = Saved{x, h, activated, z, mean, rstd, weights.projection, weights.fc, norm, mask,
+                               x.needs_grad()}](const Tensor& dout) { return head_backward(dout, saved); });
+}
+
+}  // namespace clip

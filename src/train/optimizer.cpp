@@ -1,0 +1,134 @@
+#include "clip/train/optimizer.hpp"
+
+#include <bit>
+#include <cmath>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "kernels/adamw.hpp"
+#include "src/dispatch.hpp"
+
+namespace clip {
+namespace {
+
+void check_options(const AdamWOptions& o) {
+  check(o.lr >= 0 && std::isfinite(o.lr), "AdamW", "expected lr >= 0, got ", o.lr);
+  check(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "AdamW", "expected weight_decay >= 0, got ",
+        o.weight_decay);
+  check(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1, "AdamW", "expected betas in [0, 1), got ", o.beta1,
+        " and ", o.beta2);
+  check(o.eps >= 0 && std::isfinite(o.eps), "AdamW", "expected eps >= 0, got ", o.eps);
+}
+
+}  // namespace
+
+AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
+    : AdamW(std::vector<Group>{{std::move(parameters), options}}) {}
+
+AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
+  std::set<const Node*> seen;
+  for (const Group& group : groups_) {
+    check_options(group.options);
+    std::vector<Moments>& moments = moments_.emplace_back();
+    for (const Tensor& parameter : group.parameters) {
+      check_tensor(parameter, "AdamW");
+      check(parameter.dtype() == dtype::f32, "AdamW", "expected parameters in f32, got ", parameter.dtype(), ' ',
+            parameter.shape());
+      check(parameter.needs_grad() && parameter.node()->is_leaf(), "AdamW",
+            "expected parameters made with requires_grad(), got a ", parameter.needs_grad() ? "result" : "constant",
+            ' ', parameter.shape(), ": call requires_grad(module) first");
+      check(seen.insert(parameter.node().get()).second, "AdamW", "expected every parameter once, got one ",
+            parameter.shape(), " twice");
+      moments.push_back({zeros(parameter.shape()), zeros(parameter.shape()), zeros({}, dtype::i64)});
+    }
+  }
+}
+
+void AdamW::step() {
+  std::vector<kernels::AdamWTensor> tensors;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const AdamWOptions& o = groups_[g].options;
+    for (std::size_t i = 0; i < groups_[g].parameters.size(); ++i) {
+      Tensor& parameter = groups_[g].parameters[i];
+      const Tensor& gradient = parameter.grad();
+      if (!gradient.defined()) continue;
+      Moments& moments = moments_[g][i];
+      const auto t = static_cast<double>(++*moments.steps.mutable_data<std::int64_t>());
+      tensors.push_back({.p = parameter.mutable_data<float>(),
+                         .m = moments.mean.mutable_data<float>(),
+                         .v = moments.square.mutable_data<float>(),
+                         .g = gradient.data<float>(),
+                         .count = parameter.numel(),
+                         .keep = static_cast<float>(1 - o.lr * o.weight_decay),
+                         .beta1_rest = static_cast<float>(1 - o.beta1),
+                         .beta2 = static_cast<float>(o.beta2),
+                         .beta2_rest = static_cast<float>(1 - o.beta2),
+                         .step = static_cast<float>(o.lr / (1 - std::pow(o.beta1, t))),
+                         .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
+                         .eps = static_cast<float>(o.eps)});
+    }
+  }
+  on_device({}, "AdamW", [&] { kernels::cpu::adamw(tensors); });
+  for (const Group& group : groups_)
+    for (const Tensor& parameter : group.parameters) parameter.set_grad({});
+}
+
+void AdamW::set_lr(double lr, std::size_t group) {
+  check(lr >= 0 && std::isfinite(lr), "AdamW", "expected lr >= 0, got ", lr);
+  groups_.at(group).options.lr = lr;
+}
+
+std::vector<NamedTensor> AdamW::state() const {
+  std::vector<NamedTensor> tensors;
+  std::vector<std::int64_t> rates;
+  for (const Group& group : groups_) rates.push_back(std::bit_cast<std::int64_t>(group.options.lr));
+  tensors.push_back({"adamw.lr", Tensor::from(rates, {static_cast<std::int64_t>(rates.size())})});
+  std::size_t index = 0;
+  for (const std::vector<Moments>& group : moments_)
+    for (const Moments& moments : group) {
+      const std::string prefix = "adamw." + std::to_string(index++) + '.';
+      tensors.push_back({prefix + "exp_avg", moments.mean});
+      tensors.push_back({prefix + "exp_avg_sq", moments.square});
+      tensors.push_back({prefix + "step", moments.steps});
+    }
+  return tensors;
+}
+
+void AdamW::load_state(const SafeTensors& file) {
+  std::vector<NamedTensor> ours = state();
+  std::vector<Tensor> loaded;
+  for (const NamedTensor& mine : ours) {
+    loaded.push_back(file.read(mine.name));
+    check(loaded.back().shape() == mine.tensor.shape() && loaded.back().dtype() == mine.tensor.dtype(), "AdamW",
+          "expected ", mine.name, ' ', mine.tensor.dtype(), ' ', mine.tensor.shape(), " in ", quoted(file.path()),
+          ", got ", loaded.back().dtype(), ' ', loaded.back().shape());
+  }
+  const auto rates = loaded.front().to_vector<std::int64_t>();
+  for (const std::int64_t bits : rates)
+    check(std::bit_cast<double>(bits) >= 0 && std::isfinite(std::bit_cast<double>(bits)), "AdamW",
+          "expected learning rates >= 0 in ", quoted(file.path()), ", got ", std::bit_cast<double>(bits));
+  for (std::size_t i = 0; i < ours.size(); ++i) ours[i].tensor.copy_from(loaded[i]);
+  for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].options.lr = std::bit_cast<double>(rates[g]);
+}
+
+double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
+  check(max_norm > 0, "clip_grad_norm", "expected max_norm > 0, got ", max_norm);
+  double squares = 0;
+  for (const Tensor& parameter : parameters) {
+    const Tensor& gradient = parameter.grad();
+    if (gradient.defined()) squares += kernels::cpu::sum_of_squares(gradient.data<float>(), gradient.numel());
+  }
+  const double norm = std::sqrt(squares);
+  const auto factor = static_cast<float>(max_norm / (norm + 1e-6));
+  if (!(factor < 1)) return norm;
+  for (const Tensor& parameter : parameters) {
+    Tensor gradient = parameter.grad();
+    if (!gradient.defined()) continue;
+    float* values = gradient.mutable_data<float>();
+    for (std::int64_t i = 0; i < gradient.numel(); ++i) values[i] *= factor;
+  }
+  return norm;
+}
+
+}  // namespace clip

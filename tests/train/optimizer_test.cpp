@@ -1,0 +1,142 @@
+#include "clip/train/optimizer.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clip/train/schedule.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
+#include "tests/support/temporary.hpp"
+
+using namespace clip;
+using namespace clip::test;
+
+namespace {
+
+/// What tests/reference/training.py wrote.
+Tensor golden(const std::string& name) {
+  return SafeTensors::open(std::filesystem::path(CLIP_TEST_DATA) / "train" / "training.safetensors").read(name);
+}
+
+Tensor hashed(const std::string& name) { return Tensor::from(hash_uniform(name, 37), {37}); }
+
+/// The two groups and the gradients of the reference.
+struct Run {
+  Tensor first = hashed("first").requires_grad(), second = hashed("second").requires_grad();
+  AdamW optimizer{std::vector<AdamW::Group>{{{first}, {.lr = 1e-2, .weight_decay = 0.1}},
+                                            {{second}, {.lr = 3e-3, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3}}}};
+  std::vector<double> norms;
+
+  void step(int index) {
+    for (const Tensor* parameter : {&first, &second}) {
+      if (index == 4 && parameter == &second) continue;
+      std::vector<float> gradient =
+          hash_uniform((parameter == &first ? "first." : "second.") + std::to_string(index), 37);
+      for (float& g : gradient) g *= static_cast<float>(std::pow(10.0, index - 3));
+      parameter->set_grad(Tensor::from(gradient, {37}));
+    }
+    norms.push_back(clip_grad_norm(std::vector{first, second}, 2.0));
+    optimizer.step();
+  }
+};
+
+void check_close(const Tensor& result, const Tensor& expected) {
+  const auto x = result.to_vector(), y = expected.to_vector();
+  for (std::size_t i = 0; i < y.size(); ++i) CHECK(x[i] == Approx(y[i]).epsilon(2e-6).margin(1e-8));
+}
+
+}  // namespace
+
+TEST_CASE("AdamW and clip_grad_norm do as PyTorch's", "[train]") {
+  Run run;
+  for (int i = 0; i < 7; ++i) run.step(i);
+  check_close(run.first, golden("adamw.first"));
+  check_close(run.second, golden("adamw.second"));
+  const auto norms = golden("adamw.norms").to_vector();
+  for (std::size_t i = 0; i < norms.size(); ++i) CHECK(run.norms[i] == Approx(norms[i]).epsilon(1e-6));
+  CHECK_FALSE(run.first.grad().defined());
+}
+
+TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {
+  const TemporaryFolder folder;
+  Run whole, before, after;
+  for (int i = 0; i < 7; ++i) whole.step(i);
+  for (int i = 0; i < 3; ++i) before.step(i);
+  before.optimizer.set_lr(0.1 / 3, 1);
+  save_safetensors(folder / "state.safetensors", before.optimizer.state());
+  after.first.copy_from(before.first);
+  after.second.copy_from(before.second);
+  after.optimizer.load_state(SafeTensors::open(folder / "state.safetensors"));
+  CHECK(after.optimizer.lr(1) == 0.1 / 3);
+  after.optimizer.set_lr(3e-3, 1);
+  for (int i = 3; i < 7; ++i) after.step(i);
+  CHECK(after.first.to_vector() == whole.first.to_vector());
+  CHECK(after.second.to_vector() == whole.second.to_vector());
+
+  const Tensor other = zeros({4}).requires_grad();
+  AdamW different({other});
+  check_throws([&] { different.load_state(SafeTensors::open(folder / "state.safetensors")); },
+               "[AdamW] expected adamw.lr i64 [1] in");
+}
+
+TEST_CASE("AdamW updates many tensors the same for any number of threads", "[train][threads]") {
+  const auto updated = [](int threads) {
+    const int before = num_threads();
+    set_num_threads(threads);
+    std::vector<Tensor> parameters;
+    for (const std::int64_t size : {1, 70'001, 64, 33, 200'000})
+      parameters.push_back(Tensor::from(hash_uniform(std::to_string(size), size), {size}).requires_grad());
+    AdamW optimizer(parameters);
+    for (int step = 0; step < 3; ++step) {
+      for (const Tensor& p : parameters) p.set_grad(p.clone());
+      clip_grad_norm(parameters, 1);
+      optimizer.step();
+    }
+    set_num_threads(before);
+    std::vector<std::vector<float>> values;
+    for (const Tensor& p : parameters) values.push_back(p.to_vector());
+    return values;
+  };
+  const auto one = updated(1);
+  CHECK(updated(2) == one);
+  CHECK(updated(5) == one);
+}
+
+TEST_CASE("AdamW refuses parameters it cannot train", "[train]") {
+  const Tensor leaf = zeros({2}).requires_grad();
+  check_throws([] { AdamW({zeros({2})}); }, "got a constant [2]: call requires_grad(module) first");
+  check_throws([] { AdamW({zeros({2}, dtype::bf16).requires_grad()}); }, "expected parameters in f32, got bf16 [2]");
+  check_throws([&] { AdamW({leaf, leaf}); }, "[AdamW] expected every parameter once, got one [2] twice");
+  check_throws([&] { AdamW({leaf}, {.lr = -1}); }, "[AdamW] expected lr >= 0, got -1");
+  check_throws([&] { AdamW({leaf}, {.beta2 = 1}); }, "[AdamW] expected betas in [0, 1), got 0.9 and 1");
+  check_throws([&] { clip_grad_norm(std::vector{leaf}, 0); }, "[clip_grad_norm] expected max_norm > 0, got 0");
+}
+
+TEST_CASE("ReduceLROnPlateau lowers the rates when PyTorch's does", "[train]") {
+  const Tensor a = zeros({1}).requires_grad(), b = zeros({1}).requires_grad();
+  AdamW optimizer(std::vector<AdamW::Group>{{{a}, {.lr = 1e-3}}, {{b}, {.lr = 3e-8}}});
+  ReduceLROnPlateau plateau{.factor = 0.8, .patience = 1};
+  const auto losses = golden("plateau.losses").to_vector(), rates = golden("plateau.rates").to_vector();
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    plateau.step(losses[i], optimizer);
+    INFO("epoch " << i);
+    CHECK(optimizer.lr(0) == Approx(rates[2 * i]).epsilon(1e-6));
+    CHECK(optimizer.lr(1) == Approx(rates[2 * i + 1]).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("WarmupCosine rises linearly and falls as half a cosine", "[train]") {
+  const WarmupCosine rate{.warmup = 4, .total = 12, .floor = 0.1};
+  CHECK(rate(0) == 0.25);
+  CHECK(rate(3) == 1);
+  CHECK(rate(4) == 1);
+  CHECK(rate(6) == Approx(0.1 + 0.9 * (1 + std::sqrt(0.5)) / 2));
+  CHECK(rate(8) == Approx(0.55));
+  CHECK(rate(12) == 0.1);
+  CHECK(rate(1000) == 0.1);
+  CHECK(WarmupCosine{.warmup = 0, .total = 0}(0) == 0);
+  check_throws([] { WarmupCosine{.warmup = 5, .total = 4}(0); }, "[WarmupCosine] expected 0 <= warmup <= total steps");
+}

@@ -2,7 +2,7 @@
 // AdamW (Loshchilov and Hutter 2019) in f32, over many tensors in one parallel region, in PyTorch's order of
 // operations:
 //   p -= lr decay p;   m += (1 - beta1) (g - m);   v = beta2 v + (1 - beta2) g g
-//   p -= step m / (sqrt(v) / correction + eps),   step = lr / (1 - beta1^t),   correction = sqrt(1 - beta2^t)
+//   p -= step m / (sqrt(v) correction + eps),   step = lr / (1 - beta1^t),   correction = 1 / sqrt(1 - beta2^t)
 #include <cstdint>
 #include <span>
 

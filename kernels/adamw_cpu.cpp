@@ -5,15 +5,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/cpu/simd.hpp"
+#include "kernels/cpu/math.hpp"
 
 namespace clip::kernels::cpu {
 namespace {
-
-CLIP_INLINE f32x16 square_root(f32x16 v) {
-  for (int i = 0; i < lanes; ++i) v[i] = __builtin_sqrtf(v[i]);
-  return v;
-}
 
 CLIP_INLINE void update(const AdamWTensor& t, std::int64_t begin, std::int64_t end) {
   for_vectors(
@@ -25,7 +20,7 @@ CLIP_INLINE void update(const AdamWTensor& t, std::int64_t begin, std::int64_t e
         const f32x16 p = load(t.p + i, count) * t.keep;
         store(t.m + i, m, count);
         store(t.v + i, v, count);
-        store(t.p + i, p - t.step * (m / (square_root(v) / t.correction + t.eps)), count);
+        store(t.p + i, p - t.step * (m / (sqrt(v) * t.correction + t.eps)), count);
       });
 }
 

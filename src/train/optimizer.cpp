@@ -65,7 +65,7 @@ void AdamW::step() {
                          .beta2 = static_cast<float>(o.beta2),
                          .beta2_rest = static_cast<float>(1 - o.beta2),
                          .step = static_cast<float>(o.lr / (1 - std::pow(o.beta1, t))),
-                         .correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t))),
+                         .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
                          .eps = static_cast<float>(o.eps)});
     }
   }

@@ -123,6 +123,16 @@ TEST_CASE("log is accurate for normal numbers and right at its ends", "[kernels]
   for (const std::size_t i : {5u, 6u, 7u}) CHECK(std::isnan(y[i]));
 }
 
+TEST_CASE("sqrt is accurate for normal numbers and right at its ends", "[kernels]") {
+  const auto f = [](f32x16 v) __attribute__((always_inline)) { return kernels::cpu::sqrt(v); };
+  CHECK(worst_ulp(sweep(std::numeric_limits<float>::min(), std::numeric_limits<float>::max()), f, std::sqrt) < 1.5);
+  const std::vector<float> y = evaluate({0.0f, inf, not_a_number, 1e-40f}, f);
+  CHECK(y[0] == 0);
+  CHECK(y[1] == inf);
+  CHECK(std::isnan(y[2]));
+  CHECK((y[3] >= 0 && y[3] <= 1.1e-20f));
+}
+
 TEST_CASE("tanh and sigmoid are accurate everywhere", "[kernels]") {
   const std::vector<float> x = sweep(-100, 100), specials = {0.0f, -0.0f, inf, -inf, not_a_number};
   const auto t = LANES(kernels::cpu::tanh(v));

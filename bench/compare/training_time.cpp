@@ -1,0 +1,73 @@
+// Runs the soft-target loss, or a step of training both heads, for bench/compare/losses.py: FOLDER holds text.npy and
+// image.npy, and for a step heads.safetensors. Prints the loss, then, for each line on stdin, the milliseconds of one
+// more run.
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "clip/autograd.hpp"
+#include "clip/io/npy.hpp"
+#include "clip/nn/projection_head.hpp"
+#include "clip/ops/contrastive_loss.hpp"
+#include "clip/train/optimizer.hpp"
+
+namespace {
+
+using namespace clip;
+
+struct Heads {
+  ProjectionHead text, image;
+  void visit(auto&& v) {
+    v("text_projection", text);
+    v("image_projection", image);
+  }
+};
+
+void serve(const std::function<float()>& run) {
+  std::cout << run() << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
+              << std::endl;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    check(argc == 3, "training_time", "expected FOLDER loss|step");
+    const std::filesystem::path folder = argv[1];
+    Tensor text = read_npy(folder / "text.npy"), image = read_npy(folder / "image.npy");
+    std::cout.precision(8);
+    if (std::string(argv[2]) == "loss") {
+      text.requires_grad();
+      image.requires_grad();
+      serve([&] {
+        text.set_grad({});
+        image.set_grad({});
+        const Tensor loss = soft_target_loss(text, image);
+        backward(loss);
+        return loss.item();
+      });
+    } else {
+      Heads heads{{text.shape(1), 256, Init::none()}, {image.shape(1), 256, Init::none()}};
+      load(heads, folder / "heads.safetensors");
+      requires_grad(heads);
+      AdamW optimizer(parameters(heads), {.lr = 1e-3, .weight_decay = 1e-3});
+      Random random(1);
+      serve([&] {
+        const Tensor loss = soft_target_loss(heads.text(text, &random), heads.image(image, &random));
+        backward(loss);
+        optimizer.step();
+        return loss.item();
+      });
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "error: " << e.what() << '\n';
+    return 1;
+  }
+}

@@ -47,7 +47,7 @@ TEST_CASE("every character of ASCII and Latin-1 is drawn, and inside its width",
         REQUIRE(image.pixels[3 * static_cast<std::size_t>(y * image.width + x)] == 255);
     seen.emplace(image.pixels.begin(), image.pixels.end());
   }
-  CHECK(seen.size() >= 185);  // a soft hyphen is a hyphen
+  CHECK(seen.size() >= 180);  // raised digits and letters are plain ones, a soft hyphen is a hyphen
   Image box = paper(60, 60), other = paper(60, 60), bad = paper(60, 60);
   font.draw(box, 20, 40, "\u4e2d");
   font.draw(other, 20, 40, "\u2603");

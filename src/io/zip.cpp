@@ -34,6 +34,7 @@ class Zip {
   std::vector<ZipEntry> read() {
     std::vector<Central> files = central_directory();
     std::vector<std::string_view> names;
+    names.reserve(files.size());
     for (const Central& file : files) names.push_back(file.name);
     std::sort(names.begin(), names.end());
     const auto twice = std::adjacent_find(names.begin(), names.end());

@@ -40,6 +40,18 @@ CLIP_INLINE u16x16 narrow(f32x16 v) {
   return __builtin_convertvector(v != v ? quiet_nan : rounded, u16x16);
 }
 
+/// IEEE halves. Those of exponent 0 are multiples of 2^-24, which a subtraction makes of them: no arithmetic on f32's
+/// own subnormals, which is slow or off.
+CLIP_INLINE f32x16 widen_half(u16x16 v) {
+  const i32x16 half = (i32x16)widen(v);  // in the upper 16 bits
+  const i32x16 magnitude = half >> 3 & 0x0fffe000;
+  const f32x16 small = as_float(magnitude + (113 << 23)) - 0x1p-14f;
+  const f32x16 normal = as_float(magnitude + (112 << 23));
+  const f32x16 special = as_float(magnitude + (224 << 23));  // infinity and NaN
+  const f32x16 value = magnitude < 1 << 23 ? small : magnitude < 31 << 23 ? normal : special;
+  return as_float(as_int(value) | (half & INT32_MIN));
+}
+
 CLIP_INLINE f32x16 load(const float* p) {
   f32x16 v;
   std::memcpy(&v, p, sizeof v);
@@ -49,6 +61,11 @@ CLIP_INLINE f32x16 load(const bf16* p) {
   u16x16 v;
   std::memcpy(&v, p, sizeof v);
   return widen(v);
+}
+CLIP_INLINE f32x16 load(const f16* p) {
+  u16x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return widen_half(v);
 }
 CLIP_INLINE void store(float* p, f32x16 v) { std::memcpy(p, &v, sizeof v); }
 CLIP_INLINE void store(bf16* p, f32x16 v) {

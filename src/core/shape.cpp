@@ -54,8 +54,8 @@ Rows as_rows(const Shape& shape) {
   return {rows, cols};
 }
 
-Split split_at(const Shape& shape, int dim) {
-  Split split{1, shape[dim], 1};
+DimSplit split_at(const Shape& shape, int dim) {
+  DimSplit split{1, shape[dim], 1};
   for (int d = 0; d < shape.rank(); ++d) (d < dim ? split.outer : split.inner) *= d == dim ? 1 : shape[d];
   return split;
 }

@@ -113,9 +113,11 @@ std::size_t SafeTensors::index(std::string_view name) const {
   return at;
 }
 
-Tensor SafeTensors::read(std::string_view name) const {
+Tensor SafeTensors::read(std::string_view name) const { return tensor_of(info(name), bytes(name), path_); }
+
+std::span<const std::byte> SafeTensors::bytes(std::string_view name) const {
   const std::size_t at = index(name);
-  return tensor_of(tensors_[at], {data_[at], static_cast<std::size_t>(tensors_[at].bytes)}, path_);
+  return {data_[at], static_cast<std::size_t>(tensors_[at].bytes)};
 }
 
 void save_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
@@ -148,7 +150,7 @@ void save_safetensors(const std::filesystem::path& path, std::span<const NamedTe
   } catch (const Json::exception& e) {
     fail("safetensors", "cannot write ", quoted(path), ": ", printable(e.what()));
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  text.resize((sizeof(std::uint64_t) + text.size() + 63) / 64 * 64 - sizeof(std::uint64_t), ' ');
   check(text.size() <= longest_header, "safetensors", "cannot write ", quoted(path), ": its header would have ",
         text.size(), " bytes, more than ", longest_header);
   const std::uint64_t length = text.size();

@@ -9,7 +9,7 @@ namespace clip {
 /// must agree in all other dimensions.
 inline void copy_block(Tensor& to, std::int64_t to_begin, const Tensor& from, std::int64_t from_begin,
                        std::int64_t count, int dim, const char* op) {
-  const Split split = split_at(to.shape(), dim);
+  const DimSplit split = split_at(to.shape(), dim);
   const std::int64_t outer = split.outer, inner = split.inner * static_cast<std::int64_t>(size_of(to.dtype()));
   const std::int64_t to_stride = to.shape(dim) * inner, from_stride = from.shape(dim) * inner;
   char* out = static_cast<char*>(to.mutable_raw()) + to_begin * inner;

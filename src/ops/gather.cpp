@@ -31,7 +31,7 @@ Tensor gather(const Tensor& x, int dim, const Tensor& index) {
         "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
   check(!recording(x) || x.dtype() != dtype::f16, "gather", "expected f32 or bf16 where a gradient is needed, got f16");
   check_indices(index, x.shape(d), x.device(), "gather", "indices");
-  const Split split = split_at(x.shape(), d);
+  const DimSplit split = split_at(x.shape(), d);
   const kernels::GatherShape shape{.outer = split.outer, .n = split.extent, .m = index.shape(d), .inner = split.inner};
   Tensor y(index.shape(), x.dtype(), x.device());
   void* out = y.mutable_raw();

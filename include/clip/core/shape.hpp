@@ -59,10 +59,10 @@ struct Rows {
 Rows as_rows(const Shape& shape);
 
 /// A shape around one of its dimensions: [outer, extent, inner].
-struct Split {
+struct DimSplit {
   std::int64_t outer, extent, inner;
 };
-Split split_at(const Shape& shape, int dim);
+DimSplit split_at(const Shape& shape, int dim);
 
 /// Prints `[2, 3]`.
 std::ostream& operator<<(std::ostream& out, const Shape& shape);

@@ -1,0 +1,33 @@
+// Searches an array for bench/compare/search.py: writes the rows found, then, for each line on stdin, the milliseconds
+// that one more search takes.
+#include <chrono>
+#include <iostream>
+#include <string>
+
+#include "clip/io/npy.hpp"
+#include "clip/retrieval/index.hpp"
+
+int main(int argc, char** argv) {
+  using namespace clip;
+  try {
+    check(argc == 5, "search_time", "expected ROWS.npy QUERIES.npy FOUND.npy f32|f16");
+    const Index index = Index::build(
+        read_npy(argv[1]),
+        {.metric = Metric::inner_product, .storage = std::string(argv[4]) == "f16" ? dtype::f16 : dtype::f32});
+    const Tensor queries = read_npy(argv[2]);
+    const auto search = [&] { return index.search_all(queries, 10); };
+    std::vector<std::int32_t> rows;
+    for (const auto& hits : search())
+      for (const Hit& hit : hits) rows.push_back(static_cast<std::int32_t>(hit.row));
+    write_npy(argv[3], Tensor::from(rows, {queries.shape(0), 10}));
+    for (std::string line; std::getline(std::cin, line);) {
+      const auto start = std::chrono::steady_clock::now();
+      search();
+      std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
+                << std::endl;
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "error: " << e.what() << '\n';
+    return 1;
+  }
+}

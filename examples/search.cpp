@@ -1,0 +1,122 @@
+// Finds the pictures of a run that fit a text, or are like a picture.
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/io/file.hpp"
+#include "examples/support/grid.hpp"
+#include "examples/support/program.hpp"
+#include "examples/support/query_encoder.hpp"
+#include "examples/support/run_folder.hpp"
+
+namespace {
+
+using namespace clip;
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  fs::path run, image, grid;
+  std::string query, split;
+  std::int64_t k = 9;
+  bool json = false, skip_bad = false;
+};
+
+const std::string& first_caption(const RunPicture& picture) {
+  static const std::string none;
+  return picture.captions.empty() ? none : picture.captions.front();
+}
+
+Json as_json(const std::string& query, const std::vector<Hit>& hits, const RunIndex& index) {
+  Json found = Json::array();
+  for (const Hit& hit : hits) {
+    const RunPicture& picture = index.pictures[static_cast<std::size_t>(hit.row)];
+    found.push_back({{"rank", hit.rank},
+                     {"score", hit.score},
+                     {"path", picture.path.string()},
+                     {"caption", first_caption(picture)}});
+  }
+  return {{"query", query}, {"hits", found}};
+}
+
+void print(const std::string& query, const std::vector<Hit>& hits, const RunIndex& index) {
+  std::cout << printable(query) << '\n';
+  for (const Hit& hit : hits) {
+    const RunPicture& picture = index.pictures[static_cast<std::size_t>(hit.row)];
+    char line[64];
+    std::snprintf(line, sizeof line, "%4lld  %6.3f  ", static_cast<long long>(hit.rank),
+                  static_cast<double>(hit.score));
+    std::cout << line << printable(picture.path.string()) << "  " << printable(first_caption(picture)) << '\n';
+  }
+}
+
+/// Pictures that the model was not trained on are marked, where there are others.
+void draw(const Options& options, const std::string& query, const std::vector<Hit>& hits, const RunIndex& index) {
+  Grid grid;
+  grid.title = options.image.empty() ? query : "like " + options.image.filename().string();
+  grid.query = options.image;
+  grid.note = "the " + std::to_string(hits.size()) + " best of " + std::to_string(index.pictures.size()) + " pictures" +
+              (options.split.empty() ? "" : " of the " + options.split + " split");
+  for (const Hit& hit : hits) {
+    const RunPicture& picture = index.pictures[static_cast<std::size_t>(hit.row)];
+    grid.pictures.push_back({picture.path, static_cast<double>(hit.score), first_caption(picture),
+                             options.split.empty() && picture.split == Split::test ? "unseen" : ""});
+  }
+  write_grid(options.grid, grid, options.skip_bad);
+}
+
+void search(const Program& program, const Options& options) {
+  RunIndex index = RunIndex::load(options.run);
+  if (!options.split.empty()) index = index.only(split_of(options.split));
+  const QueryEncoder encoder = load_query_encoder(options.run / "model", program.device(), program.type());
+  program.announce((options.run / "model").string() + ", " + std::to_string(index.pictures.size()) + " pictures");
+  Json all = Json::array();
+  const auto answer = [&](const std::string& query, const Tensor& embedding) {
+    const std::vector<Hit> hits = index.images.search_all(embedding, options.k).front();
+    options.json ? all.push_back(as_json(query, hits, index)) : print(query, hits, index);
+    if (!options.grid.empty()) draw(options, query, hits, index);
+  };
+  const auto answer_text = [&](const std::string& text) { answer(text, encoder.texts({&text, 1})); };
+
+  if (!options.image.empty()) {
+    answer(options.image.string(), encoder.images({&options.image, 1}));
+  } else if (!options.query.empty()) {
+    answer_text(options.query);
+  } else {
+    for (std::string line; std::getline(std::cin, line);) {
+      if (line.ends_with('\r')) line.pop_back();
+      if (!line.empty()) answer_text(line);
+      if (!options.json) std::cout.flush();
+    }
+  }
+  if (options.json) std::cout << all.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("search", "Finds the pictures of a training run that fit a text, or are like a picture.",
+                  "search --run runs/flickr8k --query \"a dog on the beach\" --grid dogs.png");
+  Options options;
+  program.app.add_option("--run", options.run, "folder that train_flickr8k wrote")->required();
+  auto* query = program.app.add_option("--query", options.query, "text; without it, one a line from stdin");
+  program.app.add_option("--image", options.image, "picture to find similar ones of")->excludes(query);
+  program.app.add_option("-k", options.k, "how many to find (default 9)")->check(CLI::Range(1, 1000000));
+  program.app.add_option("--grid", options.grid, "PNG file that shows what was found");
+  program.app.add_option("--split", options.split, "search the pictures of train, val or test only")
+      ->check(CLI::IsMember({"train", "val", "test"}));
+  program.app.add_flag("--json", options.json, "JSON instead of text");
+  program.app.add_flag("--skip-bad", options.skip_bad, "leave room in the grid for pictures that cannot be read");
+  program.add_compute_options();
+  return program.run(argc, argv, [&] {
+    const NoGrad guard;
+    if (!options.grid.empty() && options.query.empty() && options.image.empty())
+      throw WrongUsage("--grid needs --query or --image");
+    if (options.k > 100 && !options.grid.empty()) throw WrongUsage("--grid draws at most 100 pictures");
+    search(program, options);
+  });
+}

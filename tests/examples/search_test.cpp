@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/image/image.hpp"
+#include "clip/models/dual_encoder.hpp"
+#include "clip/retrieval/recall.hpp"
+#include "examples/support/run_folder.hpp"
+#include "tests/models/hash_weights.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/data.hpp"
+#include "tests/support/run_program.hpp"
+
+namespace {
+
+using namespace clip;
+using namespace clip::test;
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// What training leaves behind: a small model, and an index of six pictures.
+struct Run {
+  TemporaryFolder folder;
+  std::vector<RunPicture> pictures;
+
+  Run() {
+    const NoGrad guard;
+    fs::create_directories(folder / "bert");
+    folder.write("bert/config.json", R"({"model_type": "bert", "vocab_size": 9, "hidden_size": 32,
+        "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 20})");
+    folder.write("bert/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\n");
+    Bert bert({.vocab_size = 9, .max_positions = 20, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
+              Init::none());
+    hash_fill(bert);
+    clip::save(bert, folder / "bert/model.safetensors");
+    fs::create_directories(folder / "resnet");
+    folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
+        "embedding_size": 8, "layer_type": "basic"})");
+    folder.write("resnet/preprocessor_config.json",
+                 R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
+                     "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
+                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+    ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
+    hash_fill(resnet);
+    clip::save(resnet, folder / "resnet/model.safetensors");
+    DualHeads heads(32, 16, 12, Init::none());
+    hash_fill(heads);
+    fs::create_directories(folder / "run");
+    save_dual_encoder(heads, folder / "bert", folder / "resnet", folder / "run/model");
+
+    const std::vector<std::string> texts = {"a dog", "a beach", "dog on beach", "on a dog", "beach", "a a"};
+    std::vector<fs::path> files;
+    for (const char* name : {"444.jpg", "420.jpg", "rgb8.png", "gray8.png", "palette.png", "rgba8.png"})
+      if (fs::exists(test_data(std::string("image/") + name))) files.push_back(test_data(std::string("image/") + name));
+    REQUIRE(files.size() >= 4);
+    for (std::size_t i = 0; i < files.size(); ++i)
+      pictures.push_back({files[i], i < 2 ? Split::train : Split::test, {texts[i], texts[(i + 3) % 6]}});
+    save_run_index(folder / "run", Index::build(encoder().embed_images(files), {.storage = dtype::f16}), pictures);
+  }
+  DualEncoder encoder() const { return DualEncoder::load(folder / "run/model"); }
+  std::string path() const { return folder / "run"; }
+};
+
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_CASE("search finds what the index of the run finds", "[search]") {
+  const NoGrad guard;
+  const Run run;
+  const std::vector<std::string> base = {"--run", run.path(), "--quiet"};
+  const std::vector<std::string> query = {"a dog on a beach"};
+  const Index index = RunIndex::load(run.path()).images;
+  const std::vector<Hit> expected = index.search_all(run.encoder().embed_texts(query), 3).front();
+
+  const Outcome outcome = run_program("search", base + std::vector<std::string>{"--query", query[0], "-k", "3", "--json"});
+  REQUIRE(outcome.status == 0);
+  const Json json = Json::parse(outcome.out);
+  REQUIRE(json.size() == 1);
+  CHECK(json[0]["query"] == query[0]);
+  REQUIRE(json[0]["hits"].size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Json& hit = json[0]["hits"][i];
+    const RunPicture& picture = run.pictures[static_cast<std::size_t>(expected[i].row)];
+    CHECK(hit["rank"] == i + 1);
+    CHECK(hit["score"].get<float>() == Approx(expected[i].score).epsilon(1e-5));
+    CHECK(hit["path"] == picture.path.string());
+    CHECK(hit["caption"] == picture.captions[0]);
+  }
+
+  const std::string grid = run.folder / "grid.png";
+  const Outcome alike = run_program(
+      "search", base + std::vector<std::string>{"--image", run.pictures[2].path, "--split", "test", "--grid", grid});
+  REQUIRE(alike.status == 0);
+  CHECK(alike.out.find("   1   1.000  " + run.pictures[2].path.string()) != std::string::npos);
+  CHECK(alike.out.find(run.pictures[0].path.string()) == std::string::npos);  // trained on
+  CHECK(read_image(grid).width > 500);
+
+  fs::remove(grid);
+  CHECK(run_program("search", base + std::vector<std::string>{"--image", run.folder / "no.png", "--grid", grid}).status == 1);
+  CHECK(run_program("search", base + std::vector<std::string>{"--grid", grid}).status == 2);
+  CHECK(run_program("search", {"--run", run.folder / "none", "--query", "a"}).status == 1);
+  CHECK(!fs::exists(grid));
+}
+
+TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {
+  const NoGrad guard;
+  const Run run;
+  std::vector<fs::path> files;
+  std::vector<std::string> texts;
+  std::vector<std::int64_t> picture_of;
+  for (const RunPicture& picture : run.pictures) {
+    if (picture.split != Split::test) continue;
+    for (const std::string& caption : picture.captions) {
+      texts.push_back(caption);
+      picture_of.push_back(std::ssize(files));
+    }
+    files.push_back(picture.path);
+  }
+  DualEncoder encoder = run.encoder();
+  const RetrievalRecall expected = retrieval_recall(encoder.embed_texts(texts), encoder.embed_images(files), picture_of);
+
+  const Outcome outcome = run_program("evaluate", {"--run", run.path(), "--json", "--quiet"});
+  REQUIRE(outcome.status == 0);
+  const Json json = Json::parse(outcome.out);
+  CHECK(json["split"] == "test");
+  CHECK(json["queries"] == texts.size());
+  CHECK(json["gallery"] == files.size());
+  CHECK(json["t2i"]["r1"] == expected.text_to_image.r1);
+  CHECK(json["t2i"]["median_rank"] == expected.text_to_image.median_rank);
+  CHECK(json["i2t"]["r5"] == expected.image_to_text.r5);
+  CHECK(json["i2t"]["r10"] == expected.image_to_text.r10);
+  const Outcome table = run_program("evaluate", {"--run", run.path(), "--quiet"});
+  CHECK(table.out.find("text to image") != std::string::npos);
+  const Outcome none = run_program("evaluate", {"--run", run.path(), "--split", "val"});
+  CHECK(none.status == 1);
+  CHECK(none.error.find("val split") != std::string::npos);
+}
+
+}  // namespace

@@ -24,6 +24,13 @@ constexpr std::int64_t contrastive_block_rows(std::int64_t n) {
   return (n + blocks - 1) / blocks;
 }
 
+/// Sides of the square tiles of the soft-target loss.
+constexpr std::int64_t soft_target_block(std::int64_t n) {
+  if (n <= 1024) return n;
+  const std::int64_t blocks = (n + 511) / 512;
+  return (n + blocks - 1) / blocks;
+}
+
 /// Where the gradients go; `text` null for the loss alone.
 struct ContrastiveGradients {
   float *text = nullptr, *image = nullptr;  ///< [n, d]
@@ -33,7 +40,7 @@ struct ContrastiveGradients {
 
 /// f32 elements of scratch that the losses need.
 constexpr std::int64_t soft_target_scratch(std::int64_t n, std::int64_t d, bool gradients, bool detach_targets) {
-  return 2 * contrastive_block_rows(n) * n + (gradients && !detach_targets ? 5 : 3) * n * d + 9 * n;
+  return 3 * soft_target_block(n) * soft_target_block(n) + (gradients && !detach_targets ? 5 : 3) * n * d + 10 * n;
 }
 constexpr std::int64_t info_nce_scratch(std::int64_t n, std::int64_t d) {
   return contrastive_block_rows(n) * n + n * d + 6 * n;

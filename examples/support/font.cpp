@@ -304,12 +304,13 @@ std::vector<Glyph> glyphs_of(char32_t code) {
   if (glyphs.empty()) {
     add_strokes(glyphs.emplace_back(), entry.strokes, {0, 0});
     measure(glyphs.back());
-  } else if (!entry.strokes.empty()) {  // the extent stays that of the letter
+  } else if (!entry.strokes.empty()) {
     const bool capital = entry.text[0] < 'a', below = entry.strokes == cedilla,
                across = entry.strokes[0] == 'L' &&
                         (entry.text == "D" || ((entry.text == "O" || entry.text == "o") && entry.strokes[2] == '2'));
     const double middle = (glyphs[0].left + glyphs[0].right) / 2 - 3.5;
     add_strokes(glyphs[0], entry.strokes, across ? Point{0, 0} : Point{middle, capital && !below ? 2.5 : 0});
+    measure(glyphs[0]);
   }
   return glyphs;
 }

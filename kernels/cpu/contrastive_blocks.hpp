@@ -76,21 +76,17 @@ CLIP_INLINE f32x16 exp_from(f32x16 x, LogSumExp lse) { return exp_nonpositive((x
 /// row by row, so that memory is read in order while the strip's sums stay in the nearest cache.
 struct ColumnSums {
   float *top, *log_sum;  ///< [n]; before `finish` log_sum holds the sum
-  /// [n], where there are targets p: the columns' sums of p, and of p (top - logit).
-  float *weight = nullptr, *below = nullptr;
 
   void clear(std::int64_t n) const {
     std::fill_n(top, n, -__builtin_inff());
-    for (float* sums : {log_sum, weight, below})
-      if (sums != nullptr) std::fill_n(sums, n, 0.0f);
+    std::fill_n(log_sum, n, 0.0f);
   }
-  void add(const RowBlock& block, const float* logits, const float* targets = nullptr) const {
+  void add(const RowBlock& block, const float* logits) const {
     const std::int64_t grain = std::max<std::int64_t>(1, elements_per_thread / block.rows);
     parallel_for(
         block.n, grain,
         [=, *this](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t at = begin; at < end; at += strip)
-            add_strip(block, logits, targets, at, std::min(strip, end - at));
+          for (std::int64_t at = begin; at < end; at += strip) add_strip(block, logits, at, std::min(strip, end - at));
         },
         lanes);
   }
@@ -101,8 +97,7 @@ struct ColumnSums {
  private:
   static constexpr std::int64_t strip = 1024;
 
-  CLIP_INLINE void add_strip(const RowBlock& block, const float* logits, const float* targets, std::int64_t at,
-                             std::int64_t cols) const {
+  CLIP_INLINE void add_strip(const RowBlock& block, const float* logits, std::int64_t at, std::int64_t cols) const {
     alignas(64) float before[strip];
     float *const m = top + at, *const s = log_sum + at;
     std::copy_n(m, cols, before);
@@ -121,24 +116,12 @@ struct ColumnSums {
             return old + exp_nonpositive(x - now);
           },
           s, logits + row * block.n + at, m);
-    if (targets == nullptr) return;
-    float *const w = weight + at, *const b = below + at;
-    map(
-        b, 0, cols, false, [](f32x16 old, f32x16 sum, f32x16 from, f32x16 now) __attribute__((always_inline)) {
-          return sum == 0.0f ? old : old + sum * (now - from);
-        },
-        b, w, before, m);
-    for (std::int64_t row = 0; row < block.rows; ++row) {
-      const float *const x = logits + row * block.n + at, *const p = targets + row * block.n + at;
-      for_vectors(
-          cols, [=](std::int64_t j, auto count) __attribute__((always_inline)) {
-            const f32x16 pv = load(p + j, count);
-            store(w + j, load(w + j, count) + pv, count);
-            store(b + j, load(b + j, count) + pv * (load(m + j, count) - load(x + j, count)), count);
-          });
-    }
   }
 };
+
+/// `v` with 0 in the lanes that a count leaves out.
+CLIP_INLINE f32x16 only(f32x16 v, AllLanes) { return v; }
+CLIP_INLINE f32x16 only(f32x16 v, std::int64_t count) { return first_lanes(v, count); }
 
 /// y = x factor
 inline void scale_rows(float* y, const float* x, float factor, std::int64_t count) {

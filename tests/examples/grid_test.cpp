@@ -1,6 +1,7 @@
 #include "examples/support/grid.hpp"
 
-#include <algorithm>
+#include <set>
+#include <string>
 
 #include "clip/image/image.hpp"
 #include "examples/support/font.hpp"
@@ -30,7 +31,7 @@ Image paper(int width, int height) {
 TEST_CASE("every character of ASCII and Latin-1 is drawn, and inside its width", "[grid]") {
   const Font font{.height = 18};
   const Image nothing = paper(60, 60);
-  std::vector<std::vector<std::uint8_t>> seen;
+  std::set<std::string> seen;
   for (char32_t code = 0x21; code <= 0xff; ++code) {
     if (code >= 0x7f && code <= 0xa0) continue;
     const std::string text =
@@ -40,14 +41,13 @@ TEST_CASE("every character of ASCII and Latin-1 is drawn, and inside its width",
     font.draw(image, 30, 40, text);
     INFO(text);
     CHECK(dark_pixels(image) >= 4);
-    const int right = 30 + static_cast<int>(font.width(text)) + 4;  // accents may lean over
+    const int right = 30 + static_cast<int>(font.width(text)) + 1;
     for (int y = 0; y < image.height; ++y)
       for (int x = right; x < image.width; ++x)
         REQUIRE(image.pixels[3 * static_cast<std::size_t>(y * image.width + x)] == 255);
-    seen.push_back(image.pixels);
+    seen.emplace(image.pixels.begin(), image.pixels.end());
   }
-  std::sort(seen.begin(), seen.end());
-  CHECK(std::unique(seen.begin(), seen.end()) - seen.begin() >= 185);  // º is an o, a soft hyphen a hyphen
+  CHECK(seen.size() >= 180);  // raised digits and letters are plain ones, a soft hyphen is a hyphen
   Image box = paper(60, 60), other = paper(60, 60), bad = paper(60, 60);
   font.draw(box, 20, 40, "\u4e2d");
   font.draw(other, 20, 40, "\u2603");

@@ -1,10 +1,13 @@
 #include "clip/ops/contrastive_loss.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "clip/autograd.hpp"
+#include "clip/core/random.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/l2_normalize.hpp"
@@ -320,6 +323,22 @@ TEST_CASE("info_nce and siglip_loss agree with whole matrices, whatever pairs ar
         }
       }
     }
+}
+
+TEST_CASE("siglip_loss keeps the digits of pairs that are nearly right", "[ops]") {
+  const Tensor x = zeros({1, 2});  // one positive pair with the logit 12
+  CHECK(siglip_loss(x, x, Tensor::of(0), Tensor::of(12)).item() == Approx(std::log1p(std::exp(-12.0))).epsilon(1e-5));
+}
+
+TEST_CASE("soft_target_loss of 131,072 pairs takes less than 2 GB", "[.slow]") {  // minutes
+  constexpr std::int64_t n = 131'072;
+  Random random(1);
+  const Tensor text = randn({n, 256}, random).requires_grad(), image = randn({n, 256}, random).requires_grad();
+  backward(soft_target_loss(text, image));
+  CHECK(text.grad().shape() == Shape{n, 256});
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  CHECK(usage.ru_maxrss < 2'000'000);  // KiB
 }
 
 TEST_CASE("info_nce keeps its scale at 100, and lets it come back", "[ops]") {

@@ -37,7 +37,8 @@ class SafeTensors {
   const TensorInfo& info(std::string_view name) const { return tensors_[index(name)]; }
   /// A copy on the CPU; F64 becomes f32. Throws when there is none of that name, and on types that have no dtype here.
   Tensor read(std::string_view name) const;
-  /// The tensor's bytes in the mapped file, for as long as this or a copy lives. Throws when there is none of that name.
+  /// The tensor's bytes in the mapped file, for as long as this or a copy lives. Throws when there is none of that
+  /// name.
   std::span<const std::byte> bytes(std::string_view name) const;
   /// The header's `__metadata__`; of a sharded model, that of its first shard.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -65,8 +66,8 @@ struct NamedTensor {
 };
 
 /// Writes a safetensors file durably: on an error, what was at `path` is still there. Wide element types come first, so
-/// that every tensor is aligned, the first to 64 bytes; among equals the order is the caller's. Throws on a name twice, an empty or too long
-/// one, or one that is no UTF-8.
+/// that every tensor is aligned, the first to 64 bytes; among equals the order is the caller's. Throws on a name twice,
+/// an empty or too long one, or one that is no UTF-8.
 void save_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                       const std::map<std::string, std::string>& metadata = {});
 

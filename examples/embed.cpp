@@ -1,8 +1,11 @@
 // Texts or pictures to embeddings: one row of a .npy file for each.
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "clip/autograd.hpp"
@@ -41,30 +44,69 @@ Tensor rows_or_empty(const std::vector<Tensor>& parts, const Shape& empty) {
   return parts.empty() ? Tensor(empty) : concat(parts);
 }
 
-void embed_texts(const Program& program, const Options& options) {
-  const std::vector<std::string> lines = read_lines(options.text);
-  if (!options.tokens.empty()) {
-    const WordPiece tokenizer = WordPiece::load(options.model);
-    write_npy(options.tokens, tokenizer.encode(lines).padded(tokenizer.pad_id()));
+/// The files of a run, opened before any work, and put in place together at its end.
+struct Outputs {
+  std::vector<std::unique_ptr<NewFile>> files;
+
+  /// Null for an empty path. Throws when the file would replace one that is read.
+  NewFile* open(const fs::path& path, const Options& options) {
+    if (path.empty()) return nullptr;
+    std::error_code error;
+    const fs::path target = fs::weakly_canonical(path, error);
+    const auto is = [&](const fs::path& other) {
+      return !other.empty() && target == fs::weakly_canonical(other, error);
+    };
+    if (is(options.text) || is(options.images) || is(options.model / target.filename()) ||
+        !targets.insert(target).second)
+      throw WrongUsage("expected another file to write than " + quoted(path) + ", which is read or written already");
+    return files.emplace_back(std::make_unique<NewFile>(path)).get();
   }
-  if (options.output.empty()) return;
-  TextEncoder encoder = TextEncoder::load(options.model, program.device(), program.type());
-  if (options.pooling != "default") encoder.pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
-  encoder.normalize |= options.normalize;
-  program.announce(options.model.string() + ", " + std::to_string(lines.size()) + " texts");
-  Progress progress("texts", std::ssize(lines), program.quiet);
-  std::vector<Tensor> parts;
-  for_batches(lines, options.batch, [&](std::span<const std::string> texts) {
-    parts.push_back(encoder(texts));
-    progress.advance(std::ssize(texts));
-  });
-  write_npy(options.output, rows_or_empty(parts, {0, encoder.config().size}));
+  void commit() {
+    for (const auto& file : files) file->commit();
+  }
+
+ private:
+  std::set<fs::path> targets;
+};
+
+fs::path paths_beside(const fs::path& output) {
+  return output.empty() ? output : fs::path(output.string() + ".paths.txt");
+}
+
+void embed_texts(const Program& program, const Options& options) {
+  Outputs outputs;
+  NewFile* const tokens = outputs.open(options.tokens, options);
+  NewFile* const output = outputs.open(options.output, options);
+  const std::vector<std::string> lines = read_lines(options.text);
+  if (tokens != nullptr) {
+    const WordPiece tokenizer = WordPiece::load(options.model);
+    write_npy(*tokens, tokenizer.encode(lines).padded(tokenizer.pad_id()));
+  }
+  if (output != nullptr) {
+    TextEncoder encoder = TextEncoder::load(options.model, program.device(), program.type());
+    if (options.pooling != "default") encoder.pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
+    encoder.normalize |= options.normalize;
+    program.announce(options.model.string() + ", " + std::to_string(lines.size()) + " texts");
+    Progress progress("texts", std::ssize(lines), program.quiet);
+    std::vector<Tensor> parts;
+    for_batches(lines, options.batch, [&](std::span<const std::string> texts) {
+      parts.push_back(encoder(texts));
+      progress.advance(std::ssize(texts));
+    });
+    write_npy(*output, rows_or_empty(parts, {0, encoder.config().size}));
+  }
+  outputs.commit();
 }
 
 void embed_images(const Program& program, const Options& options) {
+  Outputs outputs;
+  NewFile* const pixel_file = outputs.open(options.pixels, options);
+  NewFile* const output = outputs.open(options.output, options);
+  NewFile* const pixel_paths = outputs.open(paths_beside(options.pixels), options);
+  NewFile* const output_paths = outputs.open(paths_beside(options.output), options);
   const std::vector<fs::path> files = list_pictures(options.images);
   std::optional<ImageEncoder> encoder;
-  if (!options.output.empty()) encoder = ImageEncoder::load(options.model, program.device(), program.type());
+  if (output != nullptr) encoder = ImageEncoder::load(options.model, program.device(), program.type());
   const Preprocessor preprocess = encoder ? encoder->preprocess : Preprocessor::load(options.model);
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
   Progress progress("pictures", std::ssize(files), program.quiet);
@@ -73,30 +115,30 @@ void embed_images(const Program& program, const Options& options) {
   std::size_t bad = 0;
   for_batches(files, options.batch, [&](std::span<const fs::path> paths) {
     std::vector<bool> good(paths.size(), true);
-    const Tensor images = options.skip_bad ? preprocess(paths,
-                                                        [&](std::size_t i, const std::string& why) {
-                                                          program.warn("skipped: " + why);
-                                                          good[i] = false;
-                                                          ++bad;
-                                                        })
-                                           : preprocess(paths);
+    const auto skip = [&](std::size_t i, const std::string& why) {
+      program.warn("skipped: " + why);
+      good[i] = false;
+      ++bad;
+    };
+    const Tensor images = options.skip_bad ? preprocess(paths, skip) : preprocess(paths);
     for (std::size_t i = 0; i < paths.size(); ++i)
       if (good[i]) names += paths[i].string() + '\n';
-    if (!options.pixels.empty()) pixels.push_back(permute(images, {0, 3, 1, 2}));
+    if (pixel_file != nullptr) pixels.push_back(permute(images, {0, 3, 1, 2}));
     if (encoder) rows.push_back((*encoder)(images));
     progress.advance(std::ssize(paths));
   });
   if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");
   const Size size = preprocess.size();
-  const auto write = [&](const fs::path& path, const Tensor& values) {
-    write_npy(path, values);
-    write_file(path.string() + ".paths.txt", names);
-  };
-  if (!options.pixels.empty()) write(options.pixels, rows_or_empty(pixels, {0, 3, size.height, size.width}));
-  if (encoder) {
-    const Tensor values = rows_or_empty(rows, {0, encoder->model.config.widths.back()});
-    write(options.output, options.normalize ? l2_normalize(values) : values);
+  if (pixel_file != nullptr) {
+    write_npy(*pixel_file, rows_or_empty(pixels, {0, 3, size.height, size.width}));
+    pixel_paths->write(names);
   }
+  if (output != nullptr) {
+    const Tensor values = rows_or_empty(rows, {0, encoder->model.config.widths.back()});
+    write_npy(*output, options.normalize ? l2_normalize(values) : values);
+    output_paths->write(names);
+  }
+  outputs.commit();
 }
 
 }  // namespace
@@ -109,8 +151,8 @@ int main(int argc, char** argv) {
   auto* text = program.app.add_option("--text", options.text, "text file, one text a line");
   auto* images = program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths");
   program.app.add_option("--output", options.output, "embeddings, <f4 [N, D]");
-  auto* tokens = program.app.add_option("--tokens", options.tokens, "token ids instead, <i4 [N, longest]");
-  auto* pixels = program.app.add_option("--pixels", options.pixels, "preprocessed pictures instead, <f4 [N, 3, H, W]");
+  auto* tokens = program.app.add_option("--tokens", options.tokens, "token ids, <i4 [N, longest]");
+  auto* pixels = program.app.add_option("--pixels", options.pixels, "preprocessed pictures, <f4 [N, 3, H, W]");
   program.app.add_flag("--normalize", options.normalize, "rows of length 1");
   program.app.add_option("--pooling", options.pooling, "cls, mean, or default: as the folder says")
       ->check(CLI::IsMember({"cls", "mean", "default"}));

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <sstream>
+
+#include "clip/io/file.hpp"
 
 namespace clip {
 
@@ -33,7 +36,7 @@ Device Program::device() const {
   int index = -1;
   char rest = 0;
   check(std::sscanf(device_.c_str(), "cuda:%d%c", &index, &rest) == 1 && index >= 0, "--device",
-        "expected cpu, cuda or cuda:N, got '", device_, "'");
+        "expected cpu, cuda or cuda:N, got '", printable(device_), "'");
   return Device::cuda(index);
 }
 
@@ -62,7 +65,7 @@ int Program::run(int argc, char** argv, const std::function<void()>& work) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return wrong_usage(e.what());
+    return wrong_usage(printable(e.what()));
   }
   try {
     if (threads_ > 0) set_num_threads(threads_);
@@ -72,6 +75,8 @@ int Program::run(int argc, char** argv, const std::function<void()>& work) {
     return 0;
   } catch (const WrongUsage& e) {
     return wrong_usage(e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
+    std::cerr << "error: " + quoted(e.path1()) + ": " + e.code().message() + '\n';
   } catch (const std::bad_alloc&) {
     std::cerr << "error: out of memory\n";
   } catch (const std::exception& e) {

@@ -18,7 +18,7 @@ struct Header {
   std::array<std::uint32_t, 4> masks{};  // of red, green, blue, alpha
 };
 
-Header read_header(ByteReader& file, const std::string& name) {
+Header read_header(PictureReader& file, const std::string& name) {
   Header h;
   file.seek(10);
   h.pixels_at = file.u32();
@@ -72,7 +72,7 @@ Field field_of(std::uint32_t mask, int bits, const std::string& name) {
 }  // namespace
 
 Image decode_bmp(Bytes bytes, const std::string& name, const ImageLimits& limits) {
-  ByteReader file(bytes, name);
+  PictureReader file(bytes, name);
   const Header h = read_header(file, name);
   constexpr int depths[] = {1, 4, 8, 16, 24, 32};
   if (std::find(std::begin(depths), std::end(depths), h.bits) == std::end(depths))

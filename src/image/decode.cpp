@@ -74,7 +74,7 @@ Image decode_image(std::span<const std::byte> file, const std::string& name, con
 }
 
 Image read_image(const std::filesystem::path& path, const ImageLimits& limits) {
-  const std::string file = read_file(path);
+  const std::string file = read_file(path, std::uint64_t{1} << 30);
   return decode_image(std::as_bytes(std::span(file)), path.string(), limits);
 }
 

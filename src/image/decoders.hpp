@@ -25,9 +25,9 @@ template <class... Parts>
 }
 
 /// Reads little-endian numbers from a file, and throws `bad_image` at its end.
-class ByteReader {
+class PictureReader {
  public:
-  ByteReader(Bytes file, const std::string& name) : file_(file), name_(name) {}
+  PictureReader(Bytes file, const std::string& name) : file_(file), name_(name) {}
   std::size_t position() const { return position_; }
   std::size_t left() const { return file_.size() - position_; }
   void seek(std::size_t position) {

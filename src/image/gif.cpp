@@ -11,7 +11,7 @@ namespace {
 using Palette = std::vector<std::uint8_t>;  // RGB; empty: the index is the gray level
 
 /// The bytes of a chain of sub-blocks, until the empty one.
-std::vector<std::uint8_t> read_blocks(ByteReader& file) {
+std::vector<std::uint8_t> read_blocks(PictureReader& file) {
   std::vector<std::uint8_t> bytes;
   while (const std::size_t size = file.u8()) {
     const auto block = file.take(size);
@@ -20,7 +20,7 @@ std::vector<std::uint8_t> read_blocks(ByteReader& file) {
   return bytes;
 }
 
-Palette read_palette(ByteReader& file, int flags) {
+Palette read_palette(PictureReader& file, int flags) {
   if ((flags & 0x80) == 0) return {};
   const auto colors = file.take(std::size_t{6} << (flags & 7));
   return {colors.begin(), colors.end()};
@@ -98,7 +98,7 @@ std::vector<int> row_order(int height, bool interlaced) {
 }  // namespace
 
 Image decode_gif(Bytes bytes, const std::string& name, const ImageLimits& limits) {
-  ByteReader file(bytes, name);
+  PictureReader file(bytes, name);
   file.seek(6);
   const int screen_width = file.u16(), screen_height = file.u16(), screen_flags = file.u8();
   file.take(2);  // background and aspect

@@ -7,7 +7,7 @@ namespace clip {
 namespace {
 
 /// A number of the header, after white space and comments.
-std::int64_t read_number(ByteReader& file, const std::string& name) {
+std::int64_t read_number(PictureReader& file, const std::string& name) {
   constexpr std::int64_t most = 1 << 30;
   int c = file.u8();
   for (; c == ' ' || (c >= '\t' && c <= '\r') || c == '#'; c = file.u8())
@@ -23,7 +23,7 @@ std::int64_t read_number(ByteReader& file, const std::string& name) {
 }  // namespace
 
 Image decode_pnm(Bytes bytes, const std::string& name, const ImageLimits& limits) {
-  ByteReader file(bytes, name);
+  PictureReader file(bytes, name);
   file.u8();
   const bool gray = file.u8() == '5';
   const std::int64_t width = read_number(file, name), height = read_number(file, name);

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "clip/core/error.hpp"
@@ -84,9 +85,14 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
 NewFile::NewFile(const std::filesystem::path& path) : path_(path) {
   static std::atomic<unsigned> count{0};
   check(path.has_filename(), "write", "expected the name of a file, got ", quoted(path));
-  check(!std::filesystem::is_directory(path), "write", "cannot replace the folder ", quoted(path), " by a file");
-  temporary_ = folder_of(path) / ('.' + path.filename().string() + ".tmp-" + std::to_string(::getpid()) + '-' +
-                                  std::to_string(count.fetch_add(1)));
+  std::error_code error;
+  if (const auto target = std::filesystem::canonical(path, error); !error) path_ = target;  // a link stays one
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) == 0)
+    check(S_ISREG(status.st_mode), "write", "cannot replace ", quoted(path), ": it is ",
+          S_ISDIR(status.st_mode) ? "a folder" : "no regular file");
+  temporary_ = folder_of(path_) / ('.' + path_.filename().string() + ".tmp-" + std::to_string(::getpid()) + '-' +
+                                   std::to_string(count.fetch_add(1)));
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   check(descriptor_ >= 0, "write", "cannot write ", quoted(path), ": ", std::strerror(errno));
 }

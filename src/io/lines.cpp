@@ -19,8 +19,8 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     for (std::string_view left = line; !left.empty();) {
       const std::size_t length = utf8_length(left);
-      check(length > 0, "read", "line ", lines.size() + 1, " of ", quoted(path), " is not valid UTF-8: '",
-            printable(line), "'");
+      if (length == 0)
+        fail("read", "line ", lines.size() + 1, " of ", quoted(path), " is not valid UTF-8: '", printable(line), "'");
       left.remove_prefix(length);
     }
     lines.emplace_back(line);

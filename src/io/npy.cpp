@@ -1,5 +1,6 @@
 #include "clip/io/npy.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -25,8 +26,14 @@ bool take(std::string_view& rest, std::string_view text) {
 }  // namespace
 
 void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
-  check(tensor.dtype() == dtype::f32 || tensor.dtype() == dtype::i32, "npy", "cannot write ", tensor.dtype(), " to ",
-        quoted(path), ": expected f32 or i32");
+  NewFile file(path);
+  write_npy(file, tensor);
+  file.commit();
+}
+
+void write_npy(NewFile& file, const Tensor& tensor) {
+  check(tensor.dtype() == dtype::f32 || tensor.dtype() == dtype::i32, "npy", "cannot write ", tensor.dtype(),
+        ": expected f32 or i32");
   std::string shape;
   for (const std::int64_t extent : tensor.shape()) shape += (shape.empty() ? "" : ", ") + std::to_string(extent);
   std::string header = std::string("{'descr': '") + (tensor.dtype() == dtype::f32 ? "<f4" : "<i4") +
@@ -35,12 +42,10 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
   header.back() = '\n';
 
   const Tensor host = to(tensor.detach(), Device{});
-  NewFile file(path);
   file.write(magic);
   file.write(std::string{static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)});
   file.write(header);
   file.write({static_cast<const std::byte*>(host.raw()), host.bytes()});
-  file.commit();
 }
 
 Tensor read_npy(const std::filesystem::path& path) {

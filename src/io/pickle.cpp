@@ -18,6 +18,7 @@ namespace {
 using Kind = PickleValue::Kind;
 using Ref = std::uint32_t;
 
+constexpr std::size_t longest_name = 4096, longest_storage_key = 255;
 constexpr std::size_t most_values = 4'000'000, most_steps = 64'000'000;
 
 constexpr std::string_view rebuild_tensor = "torch._utils _rebuild_tensor_v2", storage_tag = "storage",
@@ -216,6 +217,7 @@ class Machine {
   }
 
   void push_global(std::string_view module, std::string_view name) {
+    expect(module.size() + name.size() <= longest_name, "a name of at most 4096 bytes");
     const std::string_view known[] = {ordered_dict, rebuild_tensor, rebuild_parameter};
     const std::string full = std::string(module) + ' ' + std::string(name);
     const auto function = [&](const auto& list) {
@@ -239,7 +241,7 @@ class Machine {
     expect(parts.size() == 5 || (parts.size() == 6 && kind(parts[5]) == Kind::none), "five parts in a persistent id");
     if (text(parts[0]) != storage_tag) refuse(text(parts[0]));
     expect(kind(parts[1]) == Kind::storage_type, "the type of a storage");
-    text(parts[2]);
+    expect(text(parts[2]).size() <= longest_storage_key, "a storage's key of at most 255 bytes");
     expect(kind(parts[4]) == Kind::integer && values_[parts[4]].integer >= 0, "a number of elements");
     push(Kind::storage, 0, {}, {parts[1], parts[2], parts[4]});
   }

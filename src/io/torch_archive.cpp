@@ -15,6 +15,7 @@ namespace {
 using Kind = PickleValue::Kind;
 
 constexpr std::size_t most_names_bytes = std::size_t{1} << 26;
+constexpr std::size_t most_entries = std::size_t{1} << 22;  // of all modules; of one named twice, twice
 
 /// A file from before PyTorch 1.6 starts with this number, pickled.
 constexpr unsigned char old_magic[] = {0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46,
@@ -163,7 +164,7 @@ void TorchArchive::add_tensors(const Pickle& pickle) {
     std::string name;
   };
   std::vector<Seen> left{{root, ""}};
-  std::size_t names_bytes = 0;
+  std::size_t names_bytes = 0, entries = 0;
   while (!left.empty()) {
     const auto [value, name] = std::move(left.back());
     left.pop_back();
@@ -177,12 +178,14 @@ void TorchArchive::add_tensors(const Pickle& pickle) {
     const std::vector<std::uint32_t>& items = module ? pickle.values[value->items[0]].items : value->items;
     if (!module && !is_dict(*value)) break;  // no dict at the top
     for (std::size_t i = items.size(); i >= 2; i -= 2) {
+      if (++entries > most_entries)
+        fail("torch", quoted(file_.path()), " has more than ", most_entries, " entries in its modules");
       const PickleValue &key = pickle.values[items[i - 2]], &item = pickle.values[items[i - 1]];
       if (key.kind != Kind::text || (item.kind != Kind::tensor && item.kind != Kind::record)) continue;
       std::string path = name.empty() ? std::string(key.text) : name + '.' + std::string(key.text);
       names_bytes += path.size() + 1;
-      check(path.size() <= longest_tensor_name && names_bytes <= most_names_bytes, "torch", quoted(file_.path()),
-            " has names that are too long: '", printable(path), "'");
+      if (path.size() > longest_tensor_name || names_bytes > most_names_bytes)
+        fail("torch", quoted(file_.path()), " has names that are too long: '", printable(path), "'");
       left.push_back({&item, std::move(path)});
     }
   }

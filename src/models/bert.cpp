@@ -10,6 +10,7 @@
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/attention.hpp"
 #include "clip/ops/cast.hpp"
+#include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/matmul.hpp"
 #include "clip/ops/view.hpp"
@@ -75,17 +76,23 @@ Tensor HiddenStates::cls() const {
 }
 
 Tensor HiddenStates::mean() const {
+  constexpr std::int64_t group = 64;  // texts at a time: a matrix for all would grow with the square of the batch
   const auto begin = offsets.to_vector<std::int32_t>();
-  const std::int64_t count = offsets.numel() - 1;
-  // one product with the matrix that holds 1 / length where a row belongs to a text
-  Tensor average = zeros({count, rows.shape(0)});
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t first = begin[static_cast<std::size_t>(i)], end = begin[static_cast<std::size_t>(i) + 1];
-    check(end > first, "mean", "expected at least one token in each text, got none in text ", i);
-    float* row = average.mutable_data<float>() + i * rows.shape(0);
-    std::fill(row + first, row + end, 1.0f / static_cast<float>(end - first));
+  const Tensor values = to(rows, dtype::f32);
+  std::vector<Tensor> means;
+  for (std::int64_t at = 0, count = offsets.numel() - 1; at < count; at += group) {
+    const std::int64_t end = std::min(at + group, count);
+    const std::int32_t first = begin[static_cast<std::size_t>(at)], last = begin[static_cast<std::size_t>(end)];
+    Tensor average = zeros({end - at, last - first});  // 1 / length where a row belongs to a text
+    float* row = average.mutable_data<float>();
+    for (std::int64_t i = at; i < end; ++i, row += last - first) {
+      const std::int32_t from = begin[static_cast<std::size_t>(i)], until = begin[static_cast<std::size_t>(i) + 1];
+      check(until > from, "mean", "expected at least one token in each text, got none in text ", i);
+      std::fill(row + (from - first), row + (until - first), 1.0f / static_cast<float>(until - from));
+    }
+    means.push_back(matmul(to(average, rows.device()), slice(values, first, last)));
   }
-  return matmul(to(average, rows.device()), to(rows, dtype::f32));
+  return means.empty() ? zeros({0, rows.shape(1)}, dtype::f32, rows.device()) : concat(means);
 }
 
 Tensor BertLayer::operator()(Tensor x, const Tensor& offsets) const {

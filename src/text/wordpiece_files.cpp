@@ -36,9 +36,9 @@ TokenIds read_vocabulary(const path& file) {
     std::string token = content.substr(at, end - at);
     if (!token.empty() && token.back() == '\r') token.pop_back();
     const auto line = static_cast<std::int32_t>(pieces.size());
-    check(find_invalid_utf8(token) == std::string::npos, "wordpiece", "expected UTF-8 in ", quoted(file), ", got '",
-          printable(token), "' in line ", line + 1);
-    check(line < most_tokens, "wordpiece", quoted(file), " has more than ", most_tokens, " lines");
+    if (find_invalid_utf8(token) != std::string::npos)
+      fail("wordpiece", "expected UTF-8 in ", quoted(file), ", got '", printable(token), "' in line ", line + 1);
+    if (line >= most_tokens) fail("wordpiece", quoted(file), " has more than ", most_tokens, " lines");
     pieces.emplace_back(std::move(token), line);
     at = end + 1;
   }

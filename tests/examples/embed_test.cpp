@@ -142,6 +142,11 @@ TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]")
   fails(2, "--batch", {"--model", models.text, "--text", lines, "--output", out, "--batch", "0"});
   fails(1, "expected cpu, cuda or cuda:N",
         {"--model", models.text, "--text", lines, "--output", out, "--device", "tpu"});
+  fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", lines});
+  fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", out, "--tokens", out});
+  fails(1, "cannot write",
+        {"--model", models.text, "--text", lines, "--tokens", out, "--output", models.folder / "no/o.npy"});
+  fails(1, "it is a folder", {"--model", models.image, "--images", list, "--output", models.folder / "resnet"});
   CHECK(contains(embed({"--help"}).out, "Example:"));
   CHECK(contains(embed({"--version"}).out, "embed"));
 }

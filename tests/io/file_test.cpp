@@ -73,7 +73,14 @@ TEST_CASE("what cannot be written is said, and nothing left", "[file]") {
   CHECK(throws_with([&] { write_file(folder / "no" / "file", "x"); }, "No such file or directory"));
   CHECK(throws_with([&] { write_file(folder / "", "x"); }, "expected the name of a file"));
   fs::create_directory(folder / "folder");
-  CHECK(throws_with([&] { write_file(folder / "folder", "x"); }, "cannot replace the folder"));
+  REQUIRE(::mkfifo((folder / "folder" / "fifo").c_str(), 0600) == 0);
+  CHECK(throws_with([&] { write_file(folder / "folder" / "fifo", "x"); }, "it is no regular file"));
+  write_file(folder / "folder" / "file", "old");
+  fs::create_symlink("file", folder / "folder" / "link");
+  write_file(folder / "folder" / "link", "new");
+  CHECK(fs::is_symlink(folder / "folder" / "link"));
+  CHECK(read_file(folder / "folder" / "file") == "new");
+  CHECK(throws_with([&] { write_file(folder / "folder", "x"); }, "it is a folder"));
   CHECK(entries(folder / ".") == 1);
 }
 

@@ -173,6 +173,21 @@ TEST_CASE("impossible configurations of BERT are refused by name", "[bert]") {
                 "'position_embedding_type'"));
 }
 
+TEST_CASE("means of many texts take no matrix of all texts and tokens", "[bert]") {
+  const NoGrad guard;
+  std::vector<std::vector<std::int32_t>> texts(20'000, {1, 2, 3, 4, 5, 6, 7, 8});
+  texts[9'999] = {9};
+  const Tokens tokens = Tokens::pack(texts);
+  Tensor rows({tokens.ids.numel(), 2});
+  for (std::int64_t i = 0; i < rows.numel(); ++i)
+    rows.mutable_data<float>()[i] = static_cast<float>(tokens.ids.data<std::int32_t>()[i / 2]);
+  const std::vector<float> means = HiddenStates{rows, tokens.offsets}.mean().to_vector();
+  REQUIRE(means.size() == 40'000);
+  CHECK(means[0] == 4.5f);
+  CHECK(means[2 * 9'999] == 9.0f);
+  CHECK(means.back() == 4.5f);
+}
+
 TEST_CASE("tokens a BERT has no rows for are refused", "[bert]") {
   const Bert model = hash_filled<Bert>(small_bert);
   CHECK(throws_with([&] { model(hash_tokens(60, {21})); }, "expected texts of at most 20 tokens, got one of 21"));

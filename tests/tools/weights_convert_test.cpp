@@ -101,10 +101,10 @@ BertConfig tiny_bert(std::int64_t token_types) {
   config.vocab_size = 20;
   config.max_positions = 12;
   config.token_types = token_types;
-  config.size = 64;
+  config.size = 128;
   config.feed_forward = 96;
   config.layers = 2;
-  config.heads = 1;
+  config.heads = 2;
   return config;
 }
 const std::vector<std::pair<std::string, std::string>> huggingface_resnet{
@@ -172,12 +172,13 @@ TEST_CASE("weights_convert makes folders of DistilBERT and BERT, in any dtype", 
   const Weights weights = weights_of(distilbert);
   Weights saved = renamed(weights, {}, "distilbert.");
   saved["vocab_projector.weight"] = Tensor::of({1});
-  const fs::path input = folder.write("distil.bin", archive_of(saved)), words = folder.write("words", "[PAD]\n[UNK]\n");
+  const fs::path input = folder.write("distil.bin", archive_of(saved)),
+                 words = folder.write("words", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
   const Outcome outcome = run({input, folder / "distil", "--dtype", "bf16", "--vocab", words});
   CHECK(outcome.status == 0);
-  CHECK(contains(outcome.out, "assumed 1 attention heads (64 features / 64)"));
+  CHECK(contains(outcome.out, "assumed 2 attention heads (128 features / 64)"));
   CHECK(contains(outcome.out, "not of the encoder 'distilbert.':\n  vocab_projector.weight"));
-  CHECK(read_file(folder / "distil/vocab.txt") == "[PAD]\n[UNK]\n");
+  CHECK(read_file(folder / "distil/vocab.txt") == "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
   const SafeTensors file = SafeTensors::open(folder / "distil");
   CHECK(file.tensors().size() == weights.size());
   for (const auto& [name, tensor] : weights)

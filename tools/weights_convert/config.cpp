@@ -1,6 +1,8 @@
 #include "tools/weights_convert/config.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "clip/core/error.hpp"
 
@@ -57,10 +59,11 @@ Json resnet_config(const Shapes& shapes) {
   return config;
 }
 
-/// Heads of 64, as in most models; nothing in the weights tells.
+/// Heads of 64, as in the published BERTs of these sizes; nothing in the weights tells.
 std::int64_t assumed_heads(std::int64_t size, std::vector<std::string>& notes) {
-  check(size % 64 == 0, "weights_convert", "cannot tell how many heads share ", size,
-        " features: put the model's config.json beside the input");
+  constexpr std::int64_t published[] = {128, 256, 512, 768, 1024};  // not 384: MiniLM has heads of 32
+  check(std::find(std::begin(published), std::end(published), size) != std::end(published), "weights_convert",
+        "cannot tell how many heads share ", size, " features: put the model's config.json beside the input");
   notes.push_back(
       "assumed " + std::to_string(size / 64) + " attention heads (" + std::to_string(size) +
       " features / 64): the weights do not tell; put the model's config.json beside the input if it has others");

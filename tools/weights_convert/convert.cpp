@@ -10,10 +10,12 @@
 #include <system_error>
 
 #include "clip/core/error.hpp"
+#include "clip/image/preprocess.hpp"
 #include "clip/io/file.hpp"
 #include "clip/models/bert.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
+#include "clip/models/text_encoder.hpp"
 #include "clip/ops/cast.hpp"
 #include "tools/weights_convert/weights_file.hpp"
 
@@ -129,13 +131,18 @@ void add_files(ModelFolder& folder, const WeightsFile& input, Architecture archi
   }
   if (!names.empty()) notes.push_back("carried over " + names);
   const bool text = architecture != Architecture::resnet;
-  for (const fs::path& file : options.vocabulary)
-    folder.files[text && options.vocabulary.size() == 1 ? "vocab.txt" : file.filename().string()] = read_file(file);
+  for (const fs::path& file : options.vocabulary) {
+    const std::string name = file.filename().string();
+    const bool known = name == "vocab.txt" || name == "vocab.json" || name == "merges.txt" || name == "tokenizer.json";
+    check(known || (text && options.vocabulary.size() == 1), "weights_convert",
+          "expected vocab.txt, vocab.json, merges.txt or tokenizer.json for --vocab, got ", quoted(file));
+    folder.files[known ? name : "vocab.txt"] = read_file(file);
+  }
   if (text && !folder.files.contains("vocab.txt") && !folder.files.contains("tokenizer.json"))
     notes.push_back("no vocabulary lies beside the input: give vocab.txt with --vocab, or copy it into the folder");
 
   const bool told = folder.files.contains("preprocessor_config.json") ||
-                    folder.files["config.json"].find("pretrained_cfg") != std::string::npos;
+                    parse_json(folder.files["config.json"], "config.json").contains("pretrained_cfg");
   if (text || (told && !options.preprocess)) return;
   const auto known = options.preprocess ? options.preprocess : known_preprocess(input.path().filename().string());
   const Json config = preprocessor_config(known.value_or(Preprocess::torchvision_v1));
@@ -150,7 +157,7 @@ void print_names(const WeightsFile& input, const WeightNames& names, std::ostrea
          << " tensors, a " << name_of(names.architecture) << '\n';
   std::size_t renamed = 0;
   for (const WeightNames::Mapped& one : names.mapped) renamed += one.source != one.name;
-  report << "mapped " << names.mapped.size() << ", " << renamed << " under new names; transposed none; left out "
+  report << "mapped " << names.mapped.size() << ", " << renamed << " under new names; left out "
          << names.left_out.size() << '\n';
   for (const WeightNames::Mapped& one : names.mapped)
     if (one.source != one.name) report << "  " << printable(one.source) << " -> " << one.name << '\n';
@@ -166,9 +173,19 @@ void print_names(const WeightsFile& input, const WeightNames& names, std::ostrea
 void check_loads(Architecture architecture, const fs::path& folder, const fs::path& input) {
   try {
     switch (architecture) {
-      case Architecture::resnet: ResNet::load(folder); break;
-      case Architecture::distilbert: DistilBert::load(folder); break;
-      case Architecture::bert: Bert::load(folder); break;
+      case Architecture::resnet:
+        ResNet::load(folder);
+        Preprocessor::load(folder);
+        break;
+      case Architecture::distilbert:
+      case Architecture::bert:
+        if (fs::exists(folder / "vocab.txt") || fs::exists(folder / "tokenizer.json"))
+          TextEncoder::load(folder);
+        else if (architecture == Architecture::bert)
+          Bert::load(folder);
+        else
+          DistilBert::load(folder);
+        break;
     }
   } catch (const Error& e) {
     fail("weights_convert", quoted(input), " does not make a whole model: ", e.what());

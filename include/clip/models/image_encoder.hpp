@@ -13,7 +13,7 @@ struct ImageEncoder {
   ResNet model;
   Device device;
 
-  /// Throws as the loading of the parts does, and when pictures would come out too small for the model.
+  /// Throws as the loading of the parts does.
   static ImageEncoder load(const std::filesystem::path& folder, const Device& device = {}, dtype type = dtype::f32);
 
   /// f32 [N, size] of pictures [N, H, W, 3] as `preprocess` makes them.

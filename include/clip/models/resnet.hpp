@@ -66,7 +66,7 @@ struct ResNet {
   ResNet folded(dtype type = dtype::f32) const;
 
   /// Features of images [N, H, W, channels], f32 or the model's dtype: [N, channels of the last stage], their mean over
-  /// positions. Throws on other shapes, on images too small for the strides, and in training once folded.
+  /// positions. Throws on other shapes, and in training once folded.
   Tensor operator()(const Tensor& images, Mode mode = Mode::inference);
   /// Scores of the classes: [N, classes]. Throws when the model has no classifier.
   Tensor logits(const Tensor& images, Mode mode = Mode::inference);

@@ -103,8 +103,8 @@ std::int64_t count_parameters(Module& module) {
 }
 
 /// Fills `members` from the tensors of a file, on `device`; parameters as `type`, buffers in the dtype they have.
-/// Strict: throws one error that lists all tensors that are missing, unexpected or of another shape, and changes
-/// nothing then.
+/// Strict: throws one error that lists the tensors that are missing, unexpected or of another shape, 40 of each at
+/// most, and changes nothing then.
 void load(const std::vector<Member>& members, const SafeTensors& file, const Device& device = {},
           dtype type = dtype::f32);
 /// The same from a file with foreign names.

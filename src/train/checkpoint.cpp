@@ -79,6 +79,7 @@ void Checkpoints::save(std::int64_t step, std::span<const NamedTensor> tensors, 
   }
   const std::string sums = checksums(all);
   std::vector<NamedTensor> named;
+  named.reserve(all.size());
   for (const auto& [name, tensor] : all) named.push_back({name, tensor});
   const fs::path file = folder_ / std::string(prefix).append(number).append(suffix);
   save_safetensors(file, named,

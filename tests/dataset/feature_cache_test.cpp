@@ -103,6 +103,7 @@ TEST_CASE("another content or key has other rows", "[feature_cache]") {
   CHECK(second.size() == 0);
   CHECK(right(second.rows(before, use(other)), before));
   CHECK(other.total() == 3);
+  CHECK(FeatureCache(folder.path(), "a").size() == 4);  // untouched
 }
 
 TEST_CASE("an interrupted run goes on where it stopped", "[feature_cache]") {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "clip/core/error.hpp"
@@ -136,6 +137,12 @@ TEST_CASE("one flipped bit is noticed, wherever it is", "[checkpoint]") {
     REQUIRE(same);  // where nothing was noticed, the bit said nothing
   }
   CHECK(unnoticed < 10);
+  for (const auto& [from, to] : {std::pair("[2,3]", "[3,2]"), std::pair("\"F32\"", "\"I32\"")}) {  // of the same size
+    std::string bad = good;
+    bad.replace(bad.find(from), std::string(from).size(), to);
+    folder.write("step-000000000005.safetensors", bad);
+    CHECK(throws_with([&] { load_checkpoint(file); }, "the checksum of tensor"));
+  }
   for (std::size_t size = 0; size < good.size(); size += 7) {
     folder.write("step-000000000005.safetensors", good.substr(0, size));
     CHECK_THROWS_AS(load_checkpoint(file), Error);

@@ -131,7 +131,7 @@ TEST_CASE("weights_convert makes a folder of a ResNet's checkpoint", "[tools]") 
     CHECK(outcome.error.empty());
     CHECK(contains(outcome.out,
                    "net-11ad3fa6.pth: a PyTorch archive of " + std::to_string(saved.size()) + " tensors, a resnet"));
-    CHECK(contains(outcome.out, "transposed none; left out 1\n"));
+    CHECK(contains(outcome.out, "left out 1\n"));
     CHECK(contains(outcome.out, "module.fc.bias -> fc.bias"));
     CHECK(contains(outcome.out, "a counter that only training uses:\n  module.bn1.num_batches_tracked"));
     check_same(folder / "new/net", weights);
@@ -191,10 +191,12 @@ TEST_CASE("weights_convert makes folders of DistilBERT and BERT, in any dtype", 
                     renamed(weights_of(bert),
                             {{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}}, "bert."));
   const std::string config = R"({"model_type": "bert", "vocab_size": 20, "max_position_embeddings": 12,
-    "type_vocab_size": 2, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+    "type_vocab_size": 2, "hidden_size": 128, "intermediate_size": 96, "num_hidden_layers": 2,
     "num_attention_heads": 4})";
-  const std::map<std::string, std::string> files{
-      {"config.json", config}, {"1_Pooling/config.json", "{\"p\":1}"}, {"modules.json", "[]"}, {"vocab.txt", "a\n"}};
+  const std::map<std::string, std::string> files{{"config.json", config},
+                                                 {"1_Pooling/config.json", "{\"pooling_mode_mean_tokens\":true}"},
+                                                 {"modules.json", "[]"},
+                                                 {"vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"}};
   for (const auto& [name, content] : files) write_file(beside / name, content);
   CHECK(run({beside / "model.safetensors", folder / "bert"}).status == 0);
   for (const auto& [name, content] : files) CHECK(read_file(folder / "bert" / name) == content);

@@ -79,8 +79,7 @@ TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {
 
   const Tensor other = zeros({4}).requires_grad();
   AdamW different({other});
-  check_throws([&] { different.load_state(saved); },
-               "[AdamW] expected adamw.lr i64 [1] in");
+  check_throws([&] { different.load_state(saved); }, "[AdamW] expected adamw.lr i64 [1] in");
 }
 
 TEST_CASE("AdamW updates many tensors the same for any number of threads", "[train][threads]") {

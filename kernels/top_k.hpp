@@ -3,8 +3,8 @@
 //
 // A score depends on its query and its row alone: not on the other queries, the place of the row or the number of
 // threads. So results are the same however the work is split, equal rows have equal scores, and a rank counted here is
-// the rank found there. Rows are f32, or f16 widened exactly; all must pass `first_unsearchable`. With f16 rows no number
-// of a query may reach 32768.
+// the rank found there. Rows are f32, or f16 widened exactly; all must pass `first_unsearchable`. With f16 rows no
+// number of a query may reach 32768.
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"

@@ -39,8 +39,9 @@ struct Run {
     fs::create_directories(folder / "resnet");
     folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
         "embedding_size": 8, "layer_type": "basic"})");
-    folder.write("resnet/preprocessor_config.json",
-                 R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
+    folder.write(
+        "resnet/preprocessor_config.json",
+        R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
                      "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
                      "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
     ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
@@ -77,7 +78,8 @@ TEST_CASE("search finds what the index of the run finds", "[search]") {
   const Index index = RunIndex::load(run.path()).images;
   const std::vector<Hit> expected = index.search_all(run.encoder().embed_texts(query), 3).front();
 
-  const Outcome outcome = run_program("search", base + std::vector<std::string>{"--query", query[0], "-k", "3", "--json"});
+  const Outcome outcome =
+      run_program("search", base + std::vector<std::string>{"--query", query[0], "-k", "3", "--json"});
   REQUIRE(outcome.status == 0);
   const Json json = Json::parse(outcome.out);
   REQUIRE(json.size() == 1);
@@ -101,7 +103,9 @@ TEST_CASE("search finds what the index of the run finds", "[search]") {
   CHECK(read_image(grid).width > 500);
 
   fs::remove(grid);
-  CHECK(run_program("search", base + std::vector<std::string>{"--image", run.folder / "no.png", "--grid", grid}).status == 1);
+  CHECK(
+      run_program("search", base + std::vector<std::string>{"--image", run.folder / "no.png", "--grid", grid}).status ==
+      1);
   CHECK(run_program("search", base + std::vector<std::string>{"--grid", grid}).status == 2);
   CHECK(run_program("search", {"--run", run.folder / "none", "--query", "a"}).status == 1);
   CHECK(!fs::exists(grid));
@@ -122,7 +126,8 @@ TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {
     files.push_back(picture.path);
   }
   DualEncoder encoder = run.encoder();
-  const RetrievalRecall expected = retrieval_recall(encoder.embed_texts(texts), encoder.embed_images(files), picture_of);
+  const RetrievalRecall expected =
+      retrieval_recall(encoder.embed_texts(texts), encoder.embed_images(files), picture_of);
 
   const Outcome outcome = run_program("evaluate", {"--run", run.path(), "--json", "--quiet"});
   REQUIRE(outcome.status == 0);

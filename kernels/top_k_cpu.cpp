@@ -99,7 +99,7 @@ template <int queries, class T>
 CLIP_INLINE void score_rows(float* scores, std::int64_t stride, const float* query, const T* rows, std::int64_t count,
                             std::int64_t cols) {
   constexpr int group = static_cast<int>(lanes) / queries;  // rows whose scores fill a vector
-  constexpr int block = queries == 1 ? 4 : queries;         // rows summed in registers
+  constexpr int block = std::max(queries, 4);               // rows summed in registers
   for (std::int64_t first = 0; first < count; first += group) {
     f32x16 sums[lanes];
     for (int r = 0; r < group; r += block) {

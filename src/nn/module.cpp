@@ -92,6 +92,7 @@ void load(const std::vector<Member>& members, const SafeTensors& file, const Wei
 
 void save(const std::vector<Member>& members, const std::filesystem::path& path) {
   std::vector<NamedTensor> tensors;
+  tensors.reserve(members.size());
   for (const Member& member : members) tensors.push_back({member.name, member.tensor->detach()});
   save_safetensors(path, tensors);
 }

@@ -64,6 +64,8 @@ std::optional<std::string> token_text(const Json& token) {
   return std::nullopt;
 }
 
+constexpr std::int64_t most_padding = 128;  // rows of embeddings beyond the vocabulary
+
 /// A tokenizer put together from the files of a folder.
 class Reader {
  public:
@@ -84,6 +86,11 @@ class Reader {
       read_tokenizer(JsonFile(whole));
     }
     for (const auto& piece : pieces_) files_.vocab_size = std::max<std::int64_t>(files_.vocab_size, piece.second + 1);
+    if (const auto config = read_settings(folder_ / "config.json")) {
+      const std::int64_t rows = config->integer("vocab_size", 0, std::int64_t{1} << 40, 0);
+      check(files_.vocab_size + most_padding >= rows, "wordpiece", "expected about ", rows, " tokens in ",
+            quoted(source_), ", as config.json says, got ", files_.vocab_size, ": the file may be cut off");
+    }
     TokenIds continuations;
     std::erase_if(pieces_, [&](auto& piece) {
       if (!piece.first.starts_with("##")) return false;

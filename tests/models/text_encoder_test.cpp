@@ -69,6 +69,17 @@ TEST_CASE("a vocabulary larger than the model's is refused", "[text_encoder]") {
   CHECK(throws_with([&] { TextEncoder::load(folder.path()); }, "expected a vocabulary of at most 9 pieces"));
 }
 
+TEST_CASE("a vocabulary that was cut off is refused", "[text_encoder]") {
+  const TemporaryFolder folder;
+  folder.write("config.json", R"({"model_type": "bert", "vocab_size": 200})");
+  std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+  for (int i = 5; i < 72; ++i) vocabulary.append("w").append(std::to_string(i)).append("\n");
+  folder.write("vocab.txt", vocabulary);
+  CHECK(WordPiece::load(folder.path()).vocab_size() == 72);
+  folder.write("vocab.txt", vocabulary.substr(0, vocabulary.size() - 4));
+  CHECK(throws_with([&] { WordPiece::load(folder.path()); }, "the file may be cut off"));
+}
+
 TEST_CASE("the pretrained MiniLM gives the reference's embeddings", "[text_encoder][minilm]") {
   const std::filesystem::path folder = std::filesystem::path(CLIP_MODELS) / "all-MiniLM-L6-v2";
   if (!std::filesystem::exists(folder)) {

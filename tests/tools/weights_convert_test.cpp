@@ -163,6 +163,11 @@ TEST_CASE("weights_convert knows Hugging Face's ResNet, and which recipe its pic
   CHECK(read_file(folder / "b/preprocessor_config.json") == "{\"own\": 1}");
   CHECK(JsonFile(folder / "b/config.json").json()["pretrained_cfg"]["crop_pct"] == 0.95);
   check_same(folder / "b", weights);
+  folder.write("config.json", R"({"architecture": "resnetblur50", "pretrained_cfg": {"crop_pct": 0.95}})");
+  const Outcome blurred = run({folder.path(), folder / "c"});
+  CHECK(blurred.status == 1);
+  CHECK(contains(blurred.error, "expected a plain ResNet"));
+  CHECK(!fs::exists(folder / "c"));
 }
 
 TEST_CASE("weights_convert makes folders of DistilBERT and BERT, in any dtype", "[tools]") {

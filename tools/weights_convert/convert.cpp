@@ -7,6 +7,7 @@
 #include <iomanip>
 #include <map>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 
 #include "clip/core/error.hpp"
@@ -89,6 +90,17 @@ class WorkFolder {
   fs::path output_, path_;
 };
 
+/// Whether timm's name of an architecture is that of a ResNet as torchvision has it: resnet50, wide_resnet50_2,
+/// tv_resnet34. Others, such as resnetblur50, have the same tensors.
+bool is_plain_resnet(std::string_view name) {
+  for (const std::string_view prefix : {"tv_", "wide_"})
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  if (!name.starts_with("resnet")) return false;
+  name.remove_prefix(6);
+  if (name.ends_with("_2")) name.remove_suffix(2);
+  return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 /// The settings of the model: those beside the input, else what the shapes tell.
 std::string config_of(const WeightsFile& input, const WeightNames& names, std::vector<std::string>& notes) {
   Shapes shapes;
@@ -112,6 +124,8 @@ std::string config_of(const WeightsFile& input, const WeightNames& names, std::v
   check(names.architecture == Architecture::resnet && json.has("pretrained_cfg"), "weights_convert",
         "expected a 'model_type' in ", quoted(beside),
         ": if this file does not belong to the input, move the input elsewhere");
+  if (!is_plain_resnet(json.text("architecture", "")))
+    json.wrong("architecture", "a plain ResNet: others compute something else with the same tensors");
   Json config =
       infer_config(names.architecture, shapes, notes);  // timm's says how to preprocess, not what the model is
   config["pretrained_cfg"] = json.json()["pretrained_cfg"];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <sstream>
 
 #include "clip/autograd.hpp"
@@ -38,14 +39,15 @@ Tensor encode_texts(const Program& program, const Captions& data, const EncodeOp
   FeatureCache cache(options.cache / "text", cache_key("text", options.text_model, program.type()),
                      [&](const std::string& what) { program.warn(what); });
   const std::size_t missing = cache.missing(hashes).size();
-  const TextEncoder encoder = TextEncoder::load(options.text_model, program.device(), program.type());
+  std::optional<TextEncoder> encoder;  // not loaded when every row is there
   Progress progress("captions", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
-    Tensor rows({std::ssize(items), encoder.config().size});
+    if (!encoder) encoder = TextEncoder::load(options.text_model, program.device(), program.type());
+    Tensor rows({std::ssize(items), encoder->config().size});
     for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<std::string> texts;
       for (const std::size_t i : part) texts.push_back(data.captions[i].text);
-      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from(encoder(texts));
+      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from((*encoder)(texts));
       progress.advance(std::ssize(part));
     });
     return rows;
@@ -59,22 +61,23 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
   FeatureCache cache(options.cache / "image", cache_key("image", options.image_model, program.type()),
                      [&](const std::string& what) { program.warn(what); });
   const std::size_t missing = cache.missing(hashes).size();
-  ImageEncoder encoder = ImageEncoder::load(options.image_model, program.device(), program.type());
+  std::optional<ImageEncoder> encoder;
   Progress progress("pictures", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
-    const std::int64_t size = encoder.model.config.widths.back();
+    if (!encoder) encoder = ImageEncoder::load(options.image_model, program.device(), program.type());
+    const std::int64_t size = encoder->model.config.widths.back();
     Tensor rows = full({std::ssize(items), size}, std::numeric_limits<double>::quiet_NaN());
     for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<fs::path> paths;
       for (const std::size_t i : part) paths.push_back(files[i]);
       std::vector<bool> good(part.size(), true);
-      const Tensor images = options.skip_bad ? encoder.preprocess(paths,
-                                                                  [&](std::size_t i, const std::string& why) {
-                                                                    program.warn("skipped: " + why);
-                                                                    good[i] = false;
-                                                                  })
-                                             : encoder.preprocess(paths);
-      const Tensor encoded = encoder(images);
+      const Tensor images = options.skip_bad ? encoder->preprocess(paths,
+                                                                   [&](std::size_t i, const std::string& why) {
+                                                                     program.warn("skipped: " + why);
+                                                                     good[i] = false;
+                                                                   })
+                                             : encoder->preprocess(paths);
+      const Tensor encoded = (*encoder)(images);
       std::int64_t next = 0;
       for (std::size_t i = 0; i < part.size(); ++i)
         if (good[i]) {

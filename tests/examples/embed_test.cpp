@@ -9,7 +9,7 @@
 #include "clip/models/text_encoder.hpp"
 #include "clip/ops/permute.hpp"
 #include "tests/models/golden.hpp"
-#include "tests/models/hash_weights.hpp"
+#include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/run_program.hpp"
 
@@ -33,26 +33,8 @@ struct Models {
   std::string text = folder / "bert", image = folder / "resnet";
 
   Models() {
-    fs::create_directory(text);
-    folder.write("bert/config.json", R"({"model_type": "bert", "vocab_size": 9, "hidden_size": 32,
-        "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 20})");
-    folder.write("bert/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\n");
-    Bert bert({.vocab_size = 9, .max_positions = 20, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
-              Init::none());
-    hash_fill(bert);
-    save(bert, text + "/model.safetensors");
-
-    fs::create_directory(image);
-    folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
-        "embedding_size": 8, "layer_type": "basic"})");
-    folder.write(
-        "resnet/preprocessor_config.json",
-        R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
-                     "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
-                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
-    ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
-    hash_fill(resnet);
-    save(resnet, image + "/model.safetensors");
+    write_small_bert(text, {"a", "dog", "on", "beach"});
+    write_small_resnet(image);
   }
 };
 

@@ -10,6 +10,7 @@
 #include "clip/retrieval/recall.hpp"
 #include "examples/support/run_folder.hpp"
 #include "tests/models/hash_weights.hpp"
+#include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/run_program.hpp"
@@ -28,25 +29,8 @@ struct Run {
 
   Run() {
     const NoGrad guard;
-    fs::create_directories(folder / "bert");
-    folder.write("bert/config.json", R"({"model_type": "bert", "vocab_size": 9, "hidden_size": 32,
-        "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 20})");
-    folder.write("bert/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog\non\nbeach\n");
-    Bert bert({.vocab_size = 9, .max_positions = 20, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
-              Init::none());
-    hash_fill(bert);
-    clip::save(bert, folder / "bert/model.safetensors");
-    fs::create_directories(folder / "resnet");
-    folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
-        "embedding_size": 8, "layer_type": "basic"})");
-    folder.write(
-        "resnet/preprocessor_config.json",
-        R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
-                     "resample": 2, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
-                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
-    ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
-    hash_fill(resnet);
-    clip::save(resnet, folder / "resnet/model.safetensors");
+    write_small_bert(folder / "bert", {"a", "dog", "on", "beach"});
+    write_small_resnet(folder / "resnet");
     DualHeads heads(32, 16, 12, Init::none());
     hash_fill(heads);
     fs::create_directories(folder / "run");

@@ -6,7 +6,7 @@
 
 #include "clip/models/bert.hpp"
 #include "clip/models/resnet.hpp"
-#include "tests/models/hash_weights.hpp"
+#include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/run_program.hpp"
 
@@ -31,26 +31,8 @@ struct Job {
     REQUIRE(
         run_program("make_flickr8k", {folder / "data", "--pictures", "30", "--width", "40", "--height", "30"}).status ==
         0);
-    fs::create_directory(folder / "bert");
-    folder.write("bert/config.json", R"({"model_type": "bert", "vocab_size": 12, "hidden_size": 32,
-        "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 40})");
-    folder.write("bert/vocab.txt",
-                 "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\nblue\nblack\nsquare\ncircle\nring\ncross\n");
-    Bert bert({.vocab_size = 12, .max_positions = 40, .size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
-              Init::none());
-    hash_fill(bert);
-    save(bert, folder / "bert/model.safetensors");
-    fs::create_directory(folder / "resnet");
-    folder.write("resnet/config.json", R"({"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 16],
-        "embedding_size": 8, "layer_type": "basic"})");
-    folder.write(
-        "resnet/preprocessor_config.json",
-        R"({"image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},
-                     "resample": 2, "do_rescale": true, "do_normalize": true,
-                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
-    ResNet resnet({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
-    hash_fill(resnet);
-    save(resnet, folder / "resnet/model.safetensors");
+    write_small_bert(folder / "bert", {"red", "blue", "black", "square", "circle", "ring", "cross"});
+    write_small_resnet(folder / "resnet");
   }
   Outcome train(const std::string& run, std::vector<std::string> more = {}) const {
     std::vector<std::string> all = {"--data",        folder / "data",   "--text-model", folder / "bert",

@@ -13,6 +13,7 @@
 #include "clip/data/feature_cache.hpp"
 #include "clip/data/flickr8k.hpp"
 #include "clip/data/split.hpp"
+#include "clip/image/augment.hpp"
 #include "clip/image/decoded_pictures.hpp"
 #include "clip/image/image.hpp"
 #include "clip/image/preprocess.hpp"

@@ -99,4 +99,14 @@ Image to_rgb(Image image) {
   return image;
 }
 
+Image to_rgb(Image image, const std::array<std::uint8_t, 3>& background) {
+  if (image.colors == Colors::rgba)
+    for (std::size_t i = 0; i < image.pixels.size(); i += 4)
+      for (std::size_t c = 0; c < 3; ++c) {
+        const int alpha = image.pixels[i + 3], sum = image.pixels[i + c] * alpha + background[c] * (255 - alpha) + 128;
+        image.pixels[i + c] = static_cast<std::uint8_t>(((sum >> 8) + sum) >> 8);  // sum / 255, rounded
+      }
+  return to_rgb(std::move(image));
+}
+
 }  // namespace clip

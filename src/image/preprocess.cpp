@@ -50,6 +50,7 @@ Size Preprocessor::size() const { return settings_.crop == Size{} ? settings_.si
 
 Image Preprocessor::fit(const Image& image) const {
   const Preprocessing& s = settings_;
+  if (s.background && image.colors == Colors::rgba) return fit(to_rgb(image, *s.background));
   if (s.pipeline != Pipeline::openai && image.colors != Colors::rgb) {
     Image rgb = to_rgb(image);
     return fit(rgb);

@@ -125,6 +125,16 @@ Preprocessing from_huggingface(const JsonFile& file) {
                "true, or a size with height and width, as pictures would come out in different sizes,");
   if (file.boolean("do_pad", false)) file.wrong("do_pad", "false, as padding is not supported,");
 
+  if (file.has("background")) {
+    const Json& color = file.json()["background"];
+    s.background.emplace();
+    if (!color.is_array() || color.size() != 3) file.wrong("background", "three integers from 0 to 255");
+    for (std::size_t c = 0; c < 3; ++c) {
+      if (!color[c].is_number_integer() || color[c] < 0 || color[c] > 255)
+        file.wrong("background", "three integers from 0 to 255");
+      (*s.background)[c] = color[c].get<std::uint8_t>();
+    }
+  }
   s.rescale = file.boolean("do_rescale", true) ? file.number("rescale_factor", 1. / 255) : 1;
   if (file.boolean("do_normalize", true)) {
     s.mean = file.has("image_mean") ? three(file.json()["image_mean"], file, "image_mean") : defaults.mean;

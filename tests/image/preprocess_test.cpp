@@ -87,6 +87,19 @@ TEST_CASE("a picture that would become too large is refused", "[image]") {
   CHECK_THROWS_AS(preprocess(line), Error);
 }
 
+TEST_CASE("transparent pictures are put on a background where the config names one", "[image]") {
+  const TemporaryFolder folder;
+  Image image{2, 1, Colors::rgba, false, {200, 100, 0, 51, 1, 2, 3, 0}};
+  const std::string config = R"({"do_resize": false, "crop_size": {"height": 1, "width": 2}, "do_rescale": false,
+                                 "do_normalize": false)";
+  for (const char* pipeline : {"huggingface", "torchvision", "openai"}) {
+    const std::string named = config + R"(, "pipeline": ")" + pipeline + '"';
+    CHECK(load_json(folder, named + "}")(image).to_vector() == std::vector<float>{200, 100, 0, 1, 2, 3});
+    CHECK(load_json(folder, named + R"(, "background": [10, 20, 250]})")(image).to_vector() ==
+          std::vector<float>{48, 36, 200, 10, 20, 250});
+  }
+}
+
 TEST_CASE("settings that make no sense are refused", "[image]") {
   const auto refused = [](Preprocessing s, const std::string& message) {
     return throws_with([&] { Preprocessor{s}; }, message);
@@ -119,6 +132,9 @@ TEST_CASE("a config that is not understood is refused by file and key", "[image]
       {R"({"image_std": [1, 1e300, 1]})", "'image_std'"},
       {R"({"rescale_factor": "x"})", "'rescale_factor'"},
       {R"({"pipeline": "mine"})", "'pipeline'"},
+      {R"({"background": [1, 2]})", "'background'"},
+      {R"({"background": [1, 2, 256]})", "'background'"},
+      {R"({"background": "white"})", "'background'"},
       {R"({"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0})", "'crop_pct'"},
       {R"({"image_processor_type": "ConvNextImageProcessor", "size": {"height": 3, "width": 3}})", "'size'"},
       {R"([])", "expected an object"},

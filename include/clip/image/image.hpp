@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -35,5 +36,7 @@ Image read_image(const std::filesystem::path& path, const ImageLimits& limits = 
 
 /// What Pillow's `convert("RGB")` gives: alpha is dropped, not blended.
 Image to_rgb(Image image);
+/// The picture on a background: alpha is blended.
+Image to_rgb(Image image, const std::array<std::uint8_t, 3>& background);
 
 }  // namespace clip

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <optional>
 
 #include "clip/core/tensor.hpp"
 #include "clip/image/resize.hpp"
@@ -24,6 +25,8 @@ struct Preprocessing {
   Size crop{};           ///< then take this from the middle; 0 x 0: do not
   double rescale = 1. / 255;                         ///< what samples are multiplied with
   std::array<float, 3> mean{0, 0, 0}, std{1, 1, 1};  ///< of R, G and B, after rescaling
+  /// What transparent pictures are put on, before anything else; without it alpha is dropped, as the references do.
+  std::optional<std::array<std::uint8_t, 3>> background{};
 };
 
 /// Turns pictures into the input of a model.
@@ -33,8 +36,9 @@ class Preprocessor {
   using BadImage = std::function<void(std::size_t index, const std::string& why)>;
 
   /// As a model's folder says: `preprocessor_config.json` of Hugging Face's image processors (CLIP, ViT, DeiT, ConvNext
-  /// and BiT), in which a key `pipeline` may name another `Pipeline`; or timm's `pretrained_cfg` in `config.json`.
-  /// Throws, naming file and key, when there is neither, and on what it does not know.
+  /// and BiT), in which a key `pipeline` may name another `Pipeline`, and `background` be a colour, [R, G, B]; or
+  /// timm's `pretrained_cfg` in `config.json`. Throws, naming file and key, when there is neither, and on what it does
+  /// not know.
   static Preprocessor load(const std::filesystem::path& folder);
   /// Throws unless all pictures come out in one size and the numbers make sense.
   explicit Preprocessor(const Preprocessing& settings, const ImageLimits& limits = {});

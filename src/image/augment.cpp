@@ -1,0 +1,154 @@
+#include "clip/image/augment.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+
+#include "clip/core/error.hpp"
+#include "clip/core/random.hpp"
+
+namespace clip {
+namespace {
+
+/// A part of the picture, as RGB.
+Image cut(const Image& image, const Window& part, const std::array<std::uint8_t, 3>& background) {
+  const auto channels = static_cast<std::size_t>(channels_of(image.colors));
+  Image out{part.width, part.height, image.colors, false, {}};
+  out.pixels.resize(static_cast<std::size_t>(part.width) * static_cast<std::size_t>(part.height) * channels);
+  const std::size_t row = static_cast<std::size_t>(part.width) * channels;
+  for (int y = 0; y < part.height; ++y) {
+    const auto from = static_cast<std::size_t>(part.top + y) * static_cast<std::size_t>(image.width) +
+                      static_cast<std::size_t>(part.left);
+    std::copy_n(image.pixels.data() + from * channels, row, out.pixels.data() + static_cast<std::size_t>(y) * row);
+  }
+  return to_rgb(std::move(out), background);
+}
+
+/// The longest window of these proportions that covers so much of the picture, as far as the picture reaches.
+Window crop_of(const Image& image, double proportions, const Variation& v) {
+  const double area = v.area * image.width * image.height, shape = proportions * v.stretch;
+  const auto side = [](double length, int limit) {
+    return std::clamp(static_cast<int>(std::lround(length)), 1, limit);
+  };
+  const int width = side(std::sqrt(area * shape), image.width), height = side(std::sqrt(area / shape), image.height);
+  return {static_cast<int>(std::lround(v.left * (image.width - width))),
+          static_cast<int>(std::lround(v.top * (image.height - height))), width, height};
+}
+
+}  // namespace
+
+Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int64_t epoch, std::int64_t picture) {
+  std::array<std::uint32_t, 12> words;
+  for (std::uint32_t block = 0; block < 3; ++block) {
+    // "varY" keeps these numbers apart from all others that the seed names
+    const auto four =
+        philox({static_cast<std::uint32_t>(picture), static_cast<std::uint32_t>(epoch), block, 0x79726176},
+               {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+    std::copy(four.begin(), four.end(), words.begin() + 4 * block);
+  }
+  const auto uniform = [&](std::size_t i) { return words[i] * 0x1p-32; };  // [0, 1)
+  const auto factor = [&](std::size_t i, float range) { return 1 + range * static_cast<float>(2 * uniform(i) - 1); };
+  Variation v{};
+  v.area = how.min_area + (1 - how.min_area) * uniform(0);
+  v.stretch = std::pow(how.max_stretch, 2 * uniform(1) - 1);
+  v.left = uniform(2);
+  v.top = uniform(3);
+  v.flip = uniform(4) < how.flip;
+  v.brightness = factor(5, how.brightness);
+  v.contrast = factor(6, how.contrast);
+  v.saturation = factor(7, how.saturation);
+  for (std::size_t c = 0; c < 3; ++c) v.background[c] = static_cast<std::uint8_t>(words[8 + c] >> 24);
+  return v;
+}
+
+AugmentedPictures::AugmentedPictures(std::vector<std::filesystem::path> files, const Preprocessing& settings,
+                                     std::uint64_t seed, const Augmentation& how, std::int64_t memory,
+                                     const ImageLimits& limits)
+    : files_(std::move(files)),
+      settings_(settings),
+      size_(Preprocessor(settings, limits).size()),
+      seed_(seed),
+      how_(how),
+      memory_(memory),
+      limits_(limits),
+      kept_(files_.size()) {
+  check(how.min_area > 0 && how.min_area <= 1 && how.max_stretch >= 1 && how.max_stretch <= 100, "augment",
+        "expected a least area above 0 and up to 1, and a stretch of 1 to 100, got ", how.min_area, " and ",
+        how.max_stretch);
+  check(how.flip >= 0 && how.flip <= 1, "augment", "expected a probability to flip, got ", how.flip);
+  for (const float range : {how.brightness, how.contrast, how.saturation})
+    check(range >= 0 && range <= 1, "augment", "expected colours to vary by 0 to 1, got ", range);
+}
+
+Image AugmentedPictures::read(const std::filesystem::path& file) const {
+  Image image = read_image(file, limits_);
+  if (image.colors == Colors::cmyk) image = to_rgb(std::move(image));
+  image.indexed = false;
+  const int shorter = std::min(image.width, image.height), wanted = 3 * std::max(size_.width, size_.height) / 2;
+  if (shorter <= wanted) return image;
+  const auto shrunk = [&](int side) { return static_cast<int>(std::int64_t{side} * wanted / shorter); };
+  return resize(image, {shrunk(image.width), shrunk(image.height)}, settings_.filter, {}, limits_.pixels);
+}
+
+void AugmentedPictures::write(float* out, const Image& image, const Variation& v) const {
+  const bool squash = settings_.size != Size{};
+  const double proportions =
+      squash ? static_cast<double>(image.width) / image.height : static_cast<double>(size_.width) / size_.height;
+  const Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size_, settings_.filter);
+
+  std::array<float, 3> scale{}, shift{};  // from samples to the model's input
+  for (std::size_t c = 0; c < 3; ++c) {
+    scale[c] = static_cast<float>(settings_.rescale) / settings_.std[c];
+    shift[c] = -settings_.mean[c] / settings_.std[c];
+  }
+  const float own = v.brightness * v.contrast * v.saturation, gray = v.brightness * v.contrast * (1 - v.saturation),
+              base = v.brightness * 128 * (1 - v.contrast);
+  const std::uint8_t* in = rgb.pixels.data();
+  for (std::int64_t y = 0; y < size_.height; ++y)
+    for (std::int64_t x = 0; x < size_.width; ++x, in += 3) {
+      const float luma = 0.299F * in[0] + 0.587F * in[1] + 0.114F * in[2];
+      float* to = out + 3 * (y * size_.width + (v.flip ? size_.width - 1 - x : x));
+      for (std::size_t c = 0; c < 3; ++c)
+        to[c] = std::clamp(own * in[c] + gray * luma + base, 0.F, 255.F) * scale[c] + shift[c];
+    }
+}
+
+Tensor AugmentedPictures::operator()(const Image& image, const Variation& variation) const {
+  Tensor pixels({1, size_.height, size_.width, 3});
+  write(pixels.mutable_data<float>(), image, variation);
+  return pixels;
+}
+
+Tensor AugmentedPictures::operator()(std::span<const std::int32_t> pictures, std::int64_t epoch) {
+  const auto count = static_cast<std::int64_t>(pictures.size());
+  const std::int64_t values = std::int64_t{size_.height} * size_.width * 3;
+  Tensor pixels({count, size_.height, size_.width, 3});
+  float* const out = pixels.mutable_data<float>();
+  for (const std::int32_t picture : pictures)
+    check(picture >= 0 && static_cast<std::size_t>(picture) < files_.size(), "augment", "expected pictures 0 to ",
+          files_.size(), ", got ", picture);
+  std::vector<Image> fresh(pictures.size());
+  std::vector<std::exception_ptr> errors(pictures.size());
+#pragma omp parallel for schedule(dynamic)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i), picture = static_cast<std::size_t>(pictures[at]);
+    try {
+      if (kept_[picture].pixels.empty()) fresh[at] = read(files_[picture]);
+      write(out + i * values, fresh[at].pixels.empty() ? kept_[picture] : fresh[at],
+            Variation::draw(how_, seed_, epoch, pictures[at]));
+    } catch (...) {
+      errors[at] = std::current_exception();
+    }
+  }
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    if (errors[i]) std::rethrow_exception(errors[i]);
+    Image& place = kept_[static_cast<std::size_t>(pictures[i])];
+    const auto bytes = std::ssize(fresh[i].pixels);
+    if (bytes == 0 || bytes > memory_ || !place.pixels.empty()) continue;
+    memory_ -= bytes;
+    place = std::move(fresh[i]);
+  }
+  return pixels;
+}
+
+}  // namespace clip

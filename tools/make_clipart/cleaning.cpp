@@ -163,6 +163,13 @@ std::string title_of_stem(std::string_view stem, std::string_view author) {
   return join(kept, " ");
 }
 
+std::string flat_name(std::string_view source, std::filesystem::path file) {
+  std::string name = std::string(source) + '-' + file.replace_extension().string();
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') c = '-';
+  return name;
+}
+
 std::string folder_words(const std::filesystem::path& folder) {
   std::vector<std::string> kept;
   for (const auto& part : folder) {

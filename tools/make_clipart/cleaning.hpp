@@ -35,6 +35,8 @@ std::vector<std::string> clean_keywords(std::span<const std::string> keywords);
 /// A title without numbers at its end, or a file's name as words, without its author's.
 std::string clean_title(std::string_view title);
 std::string title_of_stem(std::string_view stem, std::string_view author);
+/// The source and the file's path in one name that no file system or data set objects to.
+std::string flat_name(std::string_view source, std::filesystem::path file);
 /// The words of a path, the innermost folder first: "animals/big_cats" is "big cats, animals".
 std::string folder_words(const std::filesystem::path& folder);
 

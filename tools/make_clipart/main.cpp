@@ -127,6 +127,10 @@ void make(const Program& program, const Options& options) {
   add(read_emoji(options.packages, left_out));
   if (!options.no_stamps) add(read_stamps(options.packages, left_out));
 
+  std::set<std::string> distinct;
+  for (const Clipart& picture : pictures)
+    check(distinct.insert(picture.name).second, "make_clipart", "two pictures would be called ", quoted(picture.name));
+
   const std::vector<Made> made = make_pictures(pictures, work / "Images", program.quiet);
   std::vector<Clipart> kept;
   std::vector<std::string> names, concepts;

@@ -49,13 +49,6 @@ Description describe(const fs::path& svg) {
   return d;
 }
 
-std::string flat_name(const fs::path& relative) {
-  std::string name = "openclipart-" + fs::path(relative).replace_extension().string();
-  for (char& c : name)
-    if (c == '/' || static_cast<unsigned char>(c) <= ' ') c = '-';
-  return name;
-}
-
 }  // namespace
 
 std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& english, LeftOut& left_out) {
@@ -99,7 +92,7 @@ std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& eng
       continue;
     }
     Clipart c;
-    c.name = flat_name(fs::relative(d.picture, root / "png"));
+    c.name = flat_name("openclipart", fs::relative(d.picture, root / "png"));
     const std::string stem = title_of_stem(d.picture.stem().string(), d.author);
     c.concept_name = "openclipart " + (stem.empty() ? c.name : stem);
     const bool says_nothing = is_collection(d.title) || title_count[d.title] > collection;

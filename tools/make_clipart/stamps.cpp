@@ -25,8 +25,7 @@ std::vector<Clipart> read_stamps(const fs::path& packages, LeftOut& left_out) {
       ++left_out["nothing said of it"];
       continue;
     }
-    c.name = "stamp-" + fs::path(relative).replace_extension().string();
-    std::replace(c.name.begin(), c.name.end(), '/', '-');
+    c.name = flat_name("stamp", relative);
     c.folder = folder_words(relative.parent_path());
     c.concept_name = "stamp " + title_of_stem(relative.stem().string(), "");
     c.read = [file] { return read_image(file); };

@@ -1,9 +1,12 @@
-// Trains a dual encoder on captioned pictures: frozen encoders once, then projection heads on their features.
+// Trains a dual encoder on captioned pictures: projection heads on features that frozen encoders make once, or encoders
+// too.
 #include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
+#include <numeric>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -13,11 +16,11 @@
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "examples/support/encode.hpp"
-#include "examples/support/head_training.hpp"
 #include "examples/support/metrics.hpp"
 #include "examples/support/plot.hpp"
 #include "examples/support/program.hpp"
 #include "examples/support/run_folder.hpp"
+#include "examples/support/training.hpp"
 
 namespace {
 
@@ -31,9 +34,11 @@ struct Options {
   fs::path data, run, cache;
   EncodeOptions encode;
   TrainingOptions training;
-  std::string recipe = "default", loss = "soft";
-  bool resume = false;
+  std::string recipe = "default", loss = "soft", train_encoders = "none", schedule = "plateau";
+  bool resume = false, no_decay_norms = false;
   std::size_t limit = 0;
+
+  bool trains(const std::string& side) const { return train_encoders == side || train_encoders == "both"; }
 };
 
 Loss loss_named(const std::string& name) {
@@ -56,9 +61,20 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"dtype", type.str()},
           {"recipe", options.recipe},
           {"loss", options.loss},
+          {"train_encoders", options.train_encoders},
           {"batch", options.training.batch},
+          {"micro_batch", options.training.micro_batch},
+          {"schedule", options.schedule},
+          {"warmup", options.training.warmup},
           {"lr", options.training.lr},
+          {"image_lr", options.training.image_lr},
+          {"text_lr", options.training.text_lr},
           {"weight_decay", options.training.weight_decay},
+          {"encoder_weight_decay", options.training.encoder_weight_decay},
+          {"decay_norms", options.training.decay_norms},
+          {"clip_norm", options.training.clip_norm},
+          {"ema", options.training.ema},
+          {"augment", options.encode.augment},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
           {"size", options.training.size},
@@ -89,13 +105,9 @@ void write_metrics(const fs::path& run, const std::vector<EpochMetrics>& metrics
              {{"loss", {train, val}}, {"recall at 10, validation, %", {t2i, i2t}, true}});
 }
 
-/// RUN/model, with the best heads so far, and RUN/config.json, which says which epoch they are of.
-void write_model(const Options& options, Json config, DualHeads& heads, const EpochMetrics& m) {
-  const fs::path folder = options.run / "model";
-  if (fs::exists(folder / "config.json"))
-    save_heads(heads, folder);
-  else
-    save_dual_encoder(heads, options.encode.text_model, options.encode.image_model, folder);
+/// RUN/model, with the best weights so far, and RUN/config.json, which says which epoch they are of.
+void write_model(const Options& options, Json config, PairEncoder& model, const EpochMetrics& m) {
+  save_model(model, options.encode.text_model, options.encode.image_model, options.run / "model");
   config["model"] = {{"epoch", m.epoch}, {"val_loss", m.val_loss}};
   write_file(options.run / "config.json", config.dump(2) + "\n");
 }
@@ -114,11 +126,36 @@ void write_index(const fs::path& run, const Captions& data, const Tensor& images
   save_run_index(run, Index::build(images), pictures);
 }
 
+/// The encoders that run on each batch, ready to be trained where they are.
+std::optional<TextEncoder> text_encoder(const Program& program, const Options& options) {
+  if (options.encode.texts) return {};
+  TextEncoder encoder = TextEncoder::load(options.encode.text_model, program.device());
+  requires_grad(encoder, options.trains("text"));
+  return encoder;
+}
+std::optional<ImageEncoder> image_encoder(const Program& program, const Options& options) {
+  if (options.encode.pictures) return {};
+  Random random(program.seed(), std::uint64_t{1} << 48);  // a part of the stream that training does not reach
+  ImageEncoder encoder = ImageEncoder::load_to_train(options.encode.image_model, program.device(), random);
+  requires_grad(encoder, options.trains("image"));
+  return encoder;
+}
+
 void train(const Program& program, Options& options) {
   std::signal(SIGINT, interrupt);
   std::signal(SIGTERM, interrupt);
   options.training.loss = loss_named(options.loss);
+  options.training.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::plateau;
+  options.training.decay_norms = !options.no_decay_norms;
   options.training.seed = program.seed();
+  options.training.type = program.type();
+  options.encode.texts = !options.trains("text");
+  options.encode.pictures = !options.trains("image");
+  options.encode.seed = program.seed();
+  if (options.encode.augment && options.encode.pictures)
+    throw WrongUsage("--augment goes with --train-encoders image or both: a frozen encoder sees each picture once");
+  check(options.trains("image") || has_weights(options.encode.image_model), "--image-model", "there are no weights in ",
+        quoted(options.encode.image_model), ": --train-encoders image trains new ones");
   const bool book = options.recipe == "book";
   Captions data = read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book});
   if (options.limit > 0) data = limited(data, options.limit);
@@ -130,7 +167,7 @@ void train(const Program& program, Options& options) {
   fs::create_directories(options.run);
   check(options.resume || !fs::exists(options.run / "checkpoints"), "--output", "there is a run in ",
         quoted(options.run), " already: --resume goes on with it; or choose another folder");
-  const Features features = encode(program, data, options.encode);
+  const Pairs pairs = encode(program, data, options.encode);
   write_splits(options.run, data);
 
   std::vector<std::int32_t> train = captions_of(data, Split::train), val = captions_of(data, Split::val);
@@ -144,25 +181,29 @@ void train(const Program& program, Options& options) {
   check(!train.empty() && !val.empty(), "train_flickr8k", "expected pictures to train on and to validate with, got ",
         train.size(), " and ", val.size(), " captions");
   const Json config = configuration(options, program, data);
-  HeadTraining training(features, std::move(train), std::move(val), options.training, options.run, config.dump());
+  Training training(pairs, text_encoder(program, options), image_encoder(program, options), std::move(train),
+                    std::move(val), options.training, options.run, config.dump());
   if (options.resume && !training.resume([&](const std::string& what) { program.warn(what); }))
     program.warn("nothing to resume in " + quoted(options.run) + ": starting afresh");
 
   {
     Progress progress("pairs", training.pairs_left(), program.quiet);
-    training.run({.step = [&](std::int64_t pairs) { progress.advance(pairs); },
-                  .epoch =
-                      [&](const EpochMetrics& m) {
-                        write_metrics(options.run, training.metrics());
-                        print_epoch(m);
-                      },
-                  .improved = [&](DualHeads& heads, const EpochMetrics& m) { write_model(options, config, heads, m); },
-                  .stop = [] { return interrupted.load(); }});
+    training.run(
+        {.step = [&](std::int64_t count) { progress.advance(count); },
+         .epoch =
+             [&](const EpochMetrics& m) {
+               write_metrics(options.run, training.metrics());
+               print_epoch(m);
+             },
+         .improved = [&](PairEncoder& model, const EpochMetrics& m) { write_model(options, config, model, m); },
+         .stop = [] { return interrupted.load(); }});
   }
-  const DualHeads best = load_heads(options.run / "model", features.text.shape(1), features.image.shape(1));
-  write_index(options.run, data, project(best.image, features.image));
+  PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
+  std::vector<std::int32_t> pictures(data.pictures.size());
+  std::iota(pictures.begin(), pictures.end(), 0);
+  write_index(options.run, data, embed_pictures(best, pairs, pictures));
   const Split judged = captions_of(data, Split::test).empty() ? Split::val : Split::test;
-  const Embedded test = embed(best, features, captions_of(data, judged));
+  const Embedded test = embed(best, pairs, captions_of(data, judged));
   std::cout << table(retrieval_recall(test.texts, test.images, test.picture_of), name_of(judged)) << "\nTry:\n  "
             << "search --run " << options.run.string() << " --query \"a dog on the beach\" --grid result.png\n";
 }
@@ -172,7 +213,8 @@ void train(const Program& program, Options& options) {
 int main(int argc, char** argv) {
   Program program("train_flickr8k",
                   "Trains a dual encoder on captioned pictures in any of Flickr8k's layouts: encodes them once with a "
-                  "frozen text and image encoder, then trains projection heads, evaluates them and builds an index.",
+                  "frozen text and image encoder, then trains projection heads, evaluates them and builds an index. "
+                  "With --train-encoders it trains encoders too.",
                   "train_flickr8k --data Flickr8k --text-model models/distilbert --image-model models/resnet50 "
                   "--output runs/first");
   Options options;
@@ -180,17 +222,44 @@ int main(int argc, char** argv) {
   app.add_option("--data", options.data, "folder with the pictures and their captions")->required();
   app.add_option("--text-model", options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
       ->required();
-  app.add_option("--image-model", options.encode.image_model, "folder of a ResNet")->required();
+  app.add_option("--image-model", options.encode.image_model,
+                 "folder of a ResNet; without weights it is trained from scratch")
+      ->required();
   app.add_option("--output", options.run, "folder of the run")->required();
   app.add_option("--recipe", options.recipe,
                  "default, or book: the original's split by caption rows, in which pictures leak to validation")
       ->check(CLI::IsMember({"default", "book"}));
   app.add_option("--loss", options.loss, "soft (default), soft-detached, infonce or siglip")
       ->check(CLI::IsMember({"soft", "soft-detached", "infonce", "siglip"}));
+  app.add_option("--train-encoders", options.train_encoders, "train them too: both (default), image or text")
+      ->expected(0, 1)
+      ->default_str("both")
+      ->check(CLI::IsMember({"none", "both", "image", "text"}));
   app.add_option("--epochs", options.training.epochs, "default 4")->check(CLI::Range(1, 1'000'000));
   app.add_option("--batch", options.training.batch, "default 32")->check(CLI::Range(1, 1 << 20));
-  app.add_option("--lr", options.training.lr, "default 1e-3")->check(CLI::PositiveNumber);
-  app.add_option("--weight-decay", options.training.weight_decay, "default 1e-3")->check(CLI::NonNegativeNumber);
+  app.add_flag("--augment", options.encode.augment, "crop, flip and colour pictures at random while training on them");
+  app.add_option("--micro-batch", options.training.micro_batch,
+                 "pairs in memory at once; gradients are those of the whole batch")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--schedule", options.schedule, "plateau (default), or cosine over all steps")
+      ->check(CLI::IsMember({"plateau", "cosine"}));
+  app.add_option("--warmup", options.training.warmup, "steps until the full rate, before the cosine; default 0")
+      ->check(CLI::Range(0, 1 << 30));
+  app.add_option("--lr", options.training.lr, "of the heads, default 1e-3")->check(CLI::PositiveNumber);
+  app.add_option("--image-lr", options.training.image_lr, "of the image encoder, default 1e-4")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--text-lr", options.training.text_lr, "of the text encoder, default 1e-5")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--weight-decay", options.training.weight_decay, "of the heads, default 1e-3")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--encoder-weight-decay", options.training.encoder_weight_decay, "default 0")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--no-decay-norms", options.no_decay_norms, "norms and biases do not decay");
+  app.add_option("--clip-norm", options.training.clip_norm, "largest norm of all gradients together; default: any")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--ema", options.training.ema,
+                 "evaluate and save a running average of the weights with this decay, such as 0.999")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--temperature", options.training.temperature, "of the soft losses, default 1")
       ->check(CLI::PositiveNumber);
   app.add_option("--dropout", options.training.dropout, "default 0.1")->check(CLI::Range(0.0, 1.0));

@@ -75,6 +75,9 @@ CLIP_INLINE f32x16 load_row(const f16* p, std::int64_t count) { return load(p, c
 template <class T>
 constexpr float query_scale = std::is_same_v<T, f16> ? 0x1p112f : 1.0f;
 
+/// A single query waits for memory, which is fastest when rows are read one after the other and asked for this early.
+constexpr std::int64_t prefetch_bytes = 8192;
+
 /// sums[q * stride + r] = the chain of products of query q and the row at row[r].
 template <int queries, int rows, class T>
 CLIP_INLINE void chains(f32x16* sums, int stride, const float* query, const T* const* row, std::int64_t cols) {
@@ -85,6 +88,7 @@ CLIP_INLINE void chains(f32x16* sums, int stride, const float* query, const T* c
         f32x16 x[height];
         for (int q = 0; q < queries; ++q) x[q] = load(query + q * cols + i, count) * query_scale<T>;
         for (int r = 0; r < rows; ++r) {
+          if constexpr (queries == 1) __builtin_prefetch(reinterpret_cast<const char*>(row[r] + i) + prefetch_bytes);
           const f32x16 y = load_row(row[r] + i, count);
           for (int q = 0; q < queries; ++q) s[q][r] += x[q] * y;
         }
@@ -99,7 +103,7 @@ template <int queries, class T>
 CLIP_INLINE void score_rows(float* scores, std::int64_t stride, const float* query, const T* rows, std::int64_t count,
                             std::int64_t cols) {
   constexpr int group = static_cast<int>(lanes) / queries;  // rows whose scores fill a vector
-  constexpr int block = std::max(queries, 4);               // rows summed in registers
+  constexpr int block = queries;                            // rows summed in registers
   for (std::int64_t first = 0; first < count; first += group) {
     f32x16 sums[lanes];
     for (int r = 0; r < group; r += block) {

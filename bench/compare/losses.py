@@ -76,7 +76,8 @@ def compare(name, runners, rounds):
         runner.milliseconds()
     for _ in range(rounds):
         for key, runner in runners.items():
-            runner.milliseconds()  # what others left in the caches is gone
+            time.sleep(0.25)  # the others' threads wait for work by spinning, for a while
+            runner.milliseconds()  # what they left in the caches is gone
             times[key].append(runner.milliseconds())
     median = {key: statistics.median(t) for key, t in times.items()}
     print(f"{name}: " + ", ".join(f"{key} {median[key]:.2f} ms ({median[key] / median['ours']:.2f}x)"

@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <sstream>
 
 #include "clip/autograd.hpp"
 #include "clip/core/error.hpp"
+#include "clip/data/feature_cache.hpp"
+#include "clip/image/augment.hpp"
+#include "clip/image/decoded_pictures.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
+#include "clip/ops/embedding.hpp"
 
 namespace clip {
 namespace {
@@ -65,7 +70,7 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
   Progress progress("pictures", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
     if (!encoder) encoder = ImageEncoder::load(options.image_model, program.device(), program.type());
-    const std::int64_t size = encoder->model.config.widths.back();
+    const std::int64_t size = encoder->size();
     Tensor rows = full({std::ssize(items), size}, std::numeric_limits<double>::quiet_NaN());
     for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<fs::path> paths;
@@ -90,56 +95,104 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
   });
 }
 
-/// Takes pictures whose row is not a number out of the data and of their features.
-void remove_unreadable(const Program& program, Captions& data, Features& features) {
-  const std::int64_t size = features.image.shape(1);
-  std::vector<std::int32_t> place;
-  std::vector<std::int64_t> kept;
-  for (std::int64_t i = 0; i < features.image.shape(0); ++i) {
-    const bool good = !std::isnan(features.image.data<float>()[i * size]);
-    place.push_back(good ? static_cast<std::int32_t>(kept.size()) : -1);
-    if (good) kept.push_back(i);
+/// Pictures whose row is a number.
+std::vector<bool> encoded(const Tensor& features) {
+  std::vector<bool> good;
+  for (std::int64_t i = 0; i < features.shape(0); ++i)
+    good.push_back(!std::isnan(features.data<float>()[i * features.shape(1)]));
+  return good;
+}
+
+/// Which of the pictures could be read, into `decoded`.
+std::vector<bool> decode_pictures(const Program& program, const Captions& data, const EncodeOptions& options,
+                                  DecodedPictures& decoded) {
+  std::vector<fs::path> files;
+  std::vector<std::size_t> all;
+  for (const Picture& picture : data.pictures) {
+    all.push_back(files.size());
+    files.push_back(picture.path);
+  }
+  std::vector<bool> good(files.size(), true);
+  Progress progress("pictures to decode", std::ssize(files), program.quiet);
+  for_parts(all, options, [&](std::span<const std::size_t> part, std::int64_t first) {
+    decoded.add(std::span(files).subspan(static_cast<std::size_t>(first), part.size()),
+                [&](std::size_t i, const std::string& why) {
+                  check(options.skip_bad, "decode", why, "; --skip-bad leaves such pictures out");
+                  program.warn("skipped: " + why);
+                  good[part[i]] = false;
+                });
+    progress.advance(std::ssize(part));
+  });
+  return good;
+}
+
+/// Takes bad pictures out of the data and of its features.
+void remove_unreadable(const Program& program, Captions& data, Features& features, const std::vector<bool>& good) {
+  std::vector<std::int32_t> place, kept;
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    place.push_back(good[i] ? static_cast<std::int32_t>(kept.size()) : -1);
+    if (good[i]) kept.push_back(static_cast<std::int32_t>(i));
   }
   if (kept.size() == data.pictures.size()) return;
   program.warn("left out " + std::to_string(data.pictures.size() - kept.size()) + " of " +
                std::to_string(data.pictures.size()) + " pictures, which cannot be read");
   check(!kept.empty(), "encode", "expected pictures that can be read, got none");
 
-  const auto rows = [](const Tensor& from, const std::vector<std::int64_t>& which) {
-    Tensor to({std::ssize(which), from.shape(1)});
-    for (std::size_t i = 0; i < which.size(); ++i)
-      to.view(static_cast<std::int64_t>(i) * from.shape(1), {from.shape(1)})
-          .copy_from(from.view(which[i] * from.shape(1), {from.shape(1)}));
-    return to;
-  };
   std::vector<Picture> pictures;
-  for (const std::int64_t i : kept) pictures.push_back(data.pictures[static_cast<std::size_t>(i)]);
+  for (const std::int32_t i : kept) pictures.push_back(data.pictures[static_cast<std::size_t>(i)]);
   std::vector<Caption> captions;
-  std::vector<std::int64_t> kept_captions;
+  std::vector<std::int32_t> kept_captions;
   for (std::size_t i = 0; i < data.captions.size(); ++i) {
     const std::int32_t to = place[static_cast<std::size_t>(data.captions[i].picture)];
     if (to < 0) continue;
     captions.push_back({data.captions[i].text, to});
-    kept_captions.push_back(static_cast<std::int64_t>(i));
+    kept_captions.push_back(static_cast<std::int32_t>(i));
   }
-  features.image = rows(features.image, kept);
-  features.text = rows(features.text, kept_captions);
+  const auto keep = [](Tensor& rows, const std::vector<std::int32_t>& which) {
+    if (rows.defined()) rows = embedding(rows, Tensor::from(which, {std::ssize(which)}));
+  };
+  keep(features.image, kept);
+  keep(features.text, kept_captions);
   data.pictures = std::move(pictures);
   data.captions = std::move(captions);
 }
 
 }  // namespace
 
-Features encode(const Program& program, Captions& data, const EncodeOptions& options) {
+Pairs encode(const Program& program, Captions& data, const EncodeOptions& options) {
   const NoGrad guard;
-  Features features;
-  features.text = encode_texts(program, data, options);
-  features.image = encode_pictures(program, data, options);
-  remove_unreadable(program, data, features);
+  Pairs pairs;
+  std::vector<bool> good;
+  if (options.texts) pairs.features.text = encode_texts(program, data, options);
+  if (options.pictures) {
+    pairs.features.image = encode_pictures(program, data, options);
+    good = encoded(pairs.features.image);
+  } else {
+    const auto decoded = std::make_shared<DecodedPictures>(Preprocessor::load(options.image_model));
+    good = decode_pictures(program, data, options, *decoded);
+    pairs.pixels = [decoded](std::span<const std::int32_t> pictures) { return (*decoded)(pictures); };
+    pairs.training_pixels = [decoded](std::span<const std::int32_t> pictures, std::int64_t) {
+      return (*decoded)(pictures);
+    };
+  }
+  remove_unreadable(program, data, pairs.features, good);
+  if (options.augment) {
+    std::vector<fs::path> files;
+    for (const Picture& picture : data.pictures) files.push_back(picture.path);
+    const auto varied =
+        std::make_shared<AugmentedPictures>(files, Preprocessor::load(options.image_model).settings(), options.seed);
+    pairs.training_pixels = [varied](std::span<const std::int32_t> pictures, std::int64_t step) {
+      return (*varied)(pictures,
+                       step);  // another variation at each step, where a picture comes with each of its captions
+    };
+  }
   std::vector<std::int32_t> picture;
-  for (const Caption& caption : data.captions) picture.push_back(caption.picture);
-  features.picture = Tensor::from(picture, {std::ssize(picture)});
-  return features;
+  for (const Caption& caption : data.captions) {
+    picture.push_back(caption.picture);
+    pairs.captions.push_back(caption.text);
+  }
+  pairs.features.picture = Tensor::from(picture, {std::ssize(picture)});
+  return pairs;
 }
 
 }  // namespace clip

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "clip/retrieval/recall.hpp"
-#include "examples/support/head_training.hpp"
+#include "examples/support/training.hpp"
 #include "src/io/json.hpp"
 
 namespace clip {

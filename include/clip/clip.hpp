@@ -14,6 +14,7 @@
 #include "clip/data/flickr8k.hpp"
 #include "clip/data/split.hpp"
 #include "clip/image/augment.hpp"
+#include "clip/image/decoded_pictures.hpp"
 #include "clip/image/image.hpp"
 #include "clip/image/preprocess.hpp"
 #include "clip/image/resize.hpp"

@@ -1,6 +1,7 @@
 #include "clip/core/device.hpp"
 
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -19,7 +20,8 @@ namespace clip {
 namespace {
 
 /// Keeps freed large blocks for reuse: fresh pages cost more than most kernels that write them (the kernel clears each
-/// one). Small blocks go straight to malloc, which is good at them.
+/// one). Small blocks go straight to malloc, which is good at them. The largest ask for huge pages, of which a core
+/// finds the addresses of a whole working set at once.
 class HostMemory {
  public:
   void* allocate(std::size_t bytes) {
@@ -37,8 +39,8 @@ class HostMemory {
     }
     void* memory = nullptr;
     if (size >= bytes) {  // rounding up may have wrapped around
-      memory = std::aligned_alloc(alignment, size);
-      if (memory == nullptr && trim()) memory = std::aligned_alloc(alignment, size);
+      memory = fresh(size);
+      if (memory == nullptr && trim()) memory = fresh(size);
     }
     check(memory != nullptr, "allocate", "out of memory on cpu: asked for ", bytes, " bytes");
     return memory;
@@ -63,12 +65,20 @@ class HostMemory {
 #ifdef CLIP_ADDRESS_SANITIZER
   static constexpr std::size_t cache_from = SIZE_MAX;  // let the sanitizer see every use after free
 #else
-  static constexpr std::size_t cache_from = std::size_t{1} << 20;
+  static constexpr std::size_t cache_from = std::size_t{1} << 16;  // from about here malloc gives pages back
 #endif
+  static constexpr std::size_t huge_page = std::size_t{2} << 20;
   static constexpr std::size_t cache_limit = std::size_t{1} << 30;
   static constexpr std::size_t blocks_per_size = 16;
 
-  /// Whole cache lines; from 1 MiB on, sizes in steps of an eighth, so that similar requests share blocks.
+  static void* fresh(std::size_t size) {
+    if (size < huge_page) return std::aligned_alloc(alignment, size);
+    void* memory = std::aligned_alloc(huge_page, size);
+    if (memory != nullptr) madvise(memory, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: it may fail
+    return memory;
+  }
+
+  /// Whole cache lines; from 64 KiB on, sizes in steps of an eighth, so that similar requests share blocks.
   static std::size_t rounded(std::size_t bytes) {
     std::size_t step = alignment;
     if (bytes >= cache_from) step = std::max(alignment, std::bit_floor(bytes) / 8);

@@ -62,7 +62,10 @@ std::optional<std::span<const std::int32_t>> Sampler::next() {
 Batch batch_of(const Features& features, std::span<const std::int32_t> captions) {
   const Tensor rows = Tensor::from(captions, {std::ssize(captions)});
   const Tensor pictures = gather(features.picture, 0, rows);
-  return {embedding(features.text, rows), embedding(features.image, pictures), pictures};
+  const auto rows_of = [](const Tensor& side, const Tensor& which) {
+    return side.defined() ? embedding(side, which) : Tensor();
+  };
+  return {rows_of(features.text, rows), rows_of(features.image, pictures), pictures};
 }
 
 }  // namespace clip

@@ -212,4 +212,10 @@ WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view f
   return names;
 }
 
+bool is_weights_file(const std::filesystem::path& file) {
+  const std::string name = file.filename().string();
+  constexpr std::string_view endings[] = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".index.json"};
+  return std::any_of(std::begin(endings), std::end(endings), [&](std::string_view end) { return name.ends_with(end); });
+}
+
 }  // namespace clip

@@ -11,6 +11,7 @@
 #include "clip/ops/attention.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
+#include "clip/ops/dropout.hpp"
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/matmul.hpp"
 #include "clip/ops/view.hpp"
@@ -28,17 +29,25 @@ Activation read_activation(const JsonFile& json, const std::string& key) {
   json.wrong(key, "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu or relu");
 }
 
+/// x + layer(in), of which an element is dropped with probability p where there is `random`.
+Tensor add_to(Tensor x, const Linear& layer, const Tensor& in, float p, Random* random) {
+  if (random == nullptr || p == 0) return layer(in, {.residual = std::move(x)});
+  return dropout_add(layer(in), x, p, *random);
+}
+
 template <class Layer>
-HiddenStates encode(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens) {
-  Tensor x = embeddings(tokens);
-  for (const Layer& layer : layers) x = layer(std::move(x), tokens.offsets);
+HiddenStates encode(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens,
+                    Random* random) {
+  Tensor x = embeddings(tokens, random);
+  for (const Layer& layer : layers) x = layer(std::move(x), tokens.offsets, random);
   return {x, tokens.offsets};
 }
 template <class Layer>
-Tensor encode_cls(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens) {
-  Tensor x = embeddings(tokens);
-  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), tokens.offsets);
-  return layers.back().first_rows(x, tokens.offsets);
+Tensor encode_cls(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens,
+                  Random* random) {
+  Tensor x = embeddings(tokens, random);
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), tokens.offsets, random);
+  return layers.back().first_rows(x, tokens.offsets, random);
 }
 
 }  // namespace
@@ -64,6 +73,13 @@ BertConfig BertConfig::read(const std::filesystem::path& folder) {
   config.activation = read_activation(json, distil ? "activation" : "hidden_act");
   config.norm_eps = static_cast<float>(json.number("layer_norm_eps", 1e-12));
   if (!(config.norm_eps > 0 && config.norm_eps < 1)) json.wrong("layer_norm_eps", "a number between 0 and 1");
+  const auto probability = [&](const char* key) {
+    const double p = json.number(key, 0.1);
+    if (!(p >= 0 && p <= 1)) json.wrong(key, "a number from 0 to 1");
+    return static_cast<float>(p);
+  };
+  config.dropout = probability(distil ? "dropout" : "hidden_dropout_prob");
+  config.attention_out_dropout = distil ? 0 : config.dropout;
   if (json.boolean("is_decoder", false)) json.wrong("is_decoder", "false: only encoders are supported");
   if (json.text("position_embedding_type", "absolute") != "absolute") json.wrong("position_embedding_type", "absolute");
   return config;
@@ -95,35 +111,36 @@ Tensor HiddenStates::mean() const {
   return means.empty() ? zeros({0, rows.shape(1)}, dtype::f32, rows.device()) : concat(means);
 }
 
-Tensor BertLayer::operator()(Tensor x, const Tensor& offsets) const {
+Tensor BertLayer::operator()(Tensor x, const Tensor& offsets, Random* random) const {
   const Shape split{x.shape(0), heads, x.shape(1) / heads};
   const Tensor context =
       attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split), {.offsets = offsets});
-  return finish(context, std::move(x));
+  return finish(context, std::move(x), random);
 }
 
-Tensor BertLayer::first_rows(const Tensor& x, const Tensor& offsets) const {
+Tensor BertLayer::first_rows(const Tensor& x, const Tensor& offsets, Random* random) const {
   const std::int64_t dim = x.shape(1) / heads, count = offsets.numel() - 1;
   const Shape split{x.shape(0), heads, dim};
   Tensor first = embedding(x, slice(offsets, 0, count));
   const Tensor context = attention(reshape(query(first), {count, 1, heads, dim}), reshape(key(x), split),
                                    reshape(value(x), split), {.offsets = offsets});
-  return finish(context, std::move(first));
+  return finish(context, std::move(first), random);
 }
 
-Tensor BertLayer::finish(const Tensor& context, Tensor x) const {
+Tensor BertLayer::finish(const Tensor& context, Tensor x, Random* random) const {
   const Shape rows = x.shape();
-  Tensor x1 = attention_norm(attention_out(reshape(context, rows), {.residual = std::move(x)}));
+  Tensor x1 =
+      attention_norm(add_to(std::move(x), attention_out, reshape(context, rows), attention_out_dropout, random));
   const Tensor hidden = up(x1, {.activation = activation});
-  return output_norm(down(hidden, {.residual = std::move(x1)}));
+  return output_norm(add_to(std::move(x1), down, hidden, dropout, random));
 }
 
-Tensor BertEmbeddings::operator()(const Tokens& tokens) const {
+Tensor BertEmbeddings::operator()(const Tokens& tokens, Random* random) const {
   check(tokens.longest <= position.weight.shape(0), "bert", "expected texts of at most ", position.weight.shape(0),
         " tokens, got one of ", tokens.longest);
   Tensor x = word(tokens.ids) + position(tokens.positions);
   if (token_type) x = x + slice(token_type->weight, 0, 1);
-  return norm(x);
+  return random == nullptr ? norm(x) : clip::dropout(norm(x), dropout, *random);
 }
 
 Bert::Bert(const BertConfig& c, Init init) : config(c), embeddings(c, init) {
@@ -138,8 +155,10 @@ Bert Bert::load(const std::filesystem::path& folder, const Device& device, dtype
   clip::load(members(model), file, names, device, type);
   return model;
 }
-HiddenStates Bert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
-Tensor Bert::cls(const Tokens& tokens) const { return encode_cls(embeddings, layers, tokens); }
+HiddenStates Bert::operator()(const Tokens& tokens, Random* random) const {
+  return encode(embeddings, layers, tokens, random);
+}
+Tensor Bert::cls(const Tokens& tokens, Random* random) const { return encode_cls(embeddings, layers, tokens, random); }
 
 DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
   DistilBert model(BertConfig::read(folder), Init::none());
@@ -148,7 +167,11 @@ DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& d
              type);
   return model;
 }
-HiddenStates DistilBert::operator()(const Tokens& tokens) const { return encode(embeddings, layers, tokens); }
-Tensor DistilBert::cls(const Tokens& tokens) const { return encode_cls(embeddings, layers, tokens); }
+HiddenStates DistilBert::operator()(const Tokens& tokens, Random* random) const {
+  return encode(embeddings, layers, tokens, random);
+}
+Tensor DistilBert::cls(const Tokens& tokens, Random* random) const {
+  return encode_cls(embeddings, layers, tokens, random);
+}
 
 }  // namespace clip

@@ -32,6 +32,12 @@ void link_folder(const fs::path& from, const fs::path& to) {
   }
 }
 
+void replace_weights(const std::vector<Member>& weights, const fs::path& folder) {
+  save(weights, folder / "model.safetensors");
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (is_weights_file(entry.path()) && entry.path().filename() != "model.safetensors") fs::remove(entry.path());
+}
+
 }  // namespace
 
 bool DualEncoder::is_in(const fs::path& folder) {
@@ -62,6 +68,9 @@ void save_heads(DualHeads& heads, const fs::path& folder) {
   const Json config = {{"model_type", "dual_encoder"}, {"projection_dim", heads.text.projection.weight.shape(0)}};
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
+
+void save_weights(TextEncoder& encoder, const fs::path& folder) { replace_weights(members(encoder), folder); }
+void save_weights(ImageEncoder& encoder, const fs::path& folder) { replace_weights(members(encoder), folder); }
 
 void save_dual_encoder(DualHeads& heads, const fs::path& text_model, const fs::path& image_model,
                        const fs::path& folder) {

@@ -62,13 +62,13 @@ TextEncoder TextEncoder::load(const std::filesystem::path& folder, const Device&
   return encoder;
 }
 
-Tensor TextEncoder::operator()(std::span<const std::string> texts) const {
-  return (*this)(tokenizer.encode(texts, {.device = device}));
+Tensor TextEncoder::operator()(std::span<const std::string> texts, Random* random) const {
+  return (*this)(tokenizer.encode(texts, {.device = device}), random);
 }
 
-Tensor TextEncoder::operator()(const Tokens& tokens) const {
-  const Tensor pooled =
-      std::visit([&](const auto& m) { return pooling == Pooling::cls ? m.cls(tokens) : m(tokens).mean(); }, model);
+Tensor TextEncoder::operator()(const Tokens& tokens, Random* random) const {
+  const Tensor pooled = std::visit(
+      [&](const auto& m) { return pooling == Pooling::cls ? m.cls(tokens, random) : m(tokens, random).mean(); }, model);
   const Tensor rows = to(pooled, dtype::f32);
   return normalize ? l2_normalize(rows) : rows;
 }

@@ -77,6 +77,25 @@ TEST_CASE("a finished run is not overwritten, and another configuration not mixe
   CHECK(job.train("other", {"--resume", "--recipe", "book", "--loss", "siglip"}).status == 0);  // starts afresh
 }
 
+TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_flickr8k]") {
+  const Job job;
+  const std::string given = read_file(job.folder / "bert/model.safetensors");
+  fs::remove(job.folder / "resnet/model.safetensors");
+  CHECK(contains(job.train("run").error, "--train-encoders image trains new ones"));
+  const std::vector<std::string> options = {"--train-encoders", "--dtype", "bf16", "--loss",   "infonce", "--schedule",
+                                            "cosine",           "--ema",   "0.9",  "--warmup", "2",       "--augment"};
+  const Outcome trained = job.train("run", options);
+  REQUIRE(trained.status == 0);
+  CHECK(contains(trained.out, "test: 15 captions, 3 pictures"));
+  CHECK(read_file(job.folder / "bert/model.safetensors") == given);  // the run has its own, not a link
+  CHECK(read_file(job.folder / "run/model/text/model.safetensors") != given);
+  const Outcome judged = run_program("evaluate", {"--run", job.folder / "run", "--split", "test", "--json"});
+  CHECK(judged.status == 0);
+  CHECK(run_program("embed", {"--model", job.folder / "run/model/image", "--images", job.folder / "data/Images",
+                              "--output", job.folder / "images.npy"})
+            .status == 0);
+}
+
 TEST_CASE("a picture that cannot be read stops training, or is left out", "[train_flickr8k]") {
   const Job job;
   const fs::path images = job.folder / "data/Images";
@@ -90,6 +109,8 @@ TEST_CASE("a picture that cannot be read stops training, or is left out", "[trai
   const Outcome skipped = job.train("run", {"--skip-bad"});
   CHECK(skipped.status == 0);
   CHECK(contains(skipped.error, "left out 1 of 30 pictures"));
+  CHECK(contains(job.train("image", {"--train-encoders", "image"}).error, first.filename().string()));
+  CHECK(job.train("image", {"--train-encoders", "image", "--skip-bad"}).status == 0);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class Sampler {
   SamplerPosition position_;
 };
 
-/// What frozen encoders made of a data set.
+/// What frozen encoders made of a data set. Without one, its side is undefined.
 struct Features {
   Tensor text;     ///< [captions, D of the text encoder]
   Tensor image;    ///< [pictures, D of the image encoder]
@@ -59,7 +59,7 @@ struct Features {
 
 /// Pairs of a caption and its picture.
 struct Batch {
-  Tensor text, image;  ///< [N, …]
+  Tensor text, image;  ///< [N, …], undefined where the features are
   Tensor picture;      ///< i32 [N], tells which pairs show the same picture
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 // The names that weights have in files, and the ones they have here.
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,6 +10,10 @@
 #include "clip/io/safetensors.hpp"
 
 namespace clip {
+
+/// Whether a model folder's file holds weights, or lists files that do, by its name: those of safetensors, PyTorch,
+/// TensorFlow and Flax.
+bool is_weights_file(const std::filesystem::path& file);
 
 enum class Architecture { resnet, distilbert, bert };
 constexpr std::string_view name_of(Architecture architecture) {

@@ -20,6 +20,8 @@ struct BertConfig {
   std::int64_t size = 768, feed_forward = 3072, layers = 12, heads = 12;
   Activation activation = Activation::gelu;
   float norm_eps = 1e-12f;
+  float dropout = 0.1f;                ///< in training, of embeddings and of what the feed-forward layers add
+  float attention_out_dropout = 0.1f;  ///< of what attention adds; DistilBERT has none
 
   /// Reads `folder/config.json` of a BERT or DistilBERT. Throws, naming file and key, on what is missing or impossible,
   /// and on variants that compute something else (decoders, relative positions).
@@ -45,6 +47,7 @@ struct BertLayer {
   LayerNorm output_norm;
   std::int64_t heads;
   Activation activation;
+  float dropout, attention_out_dropout;
 
   BertLayer(const BertConfig& config, Init init)
       : query(config.size, config.size, init),
@@ -56,14 +59,16 @@ struct BertLayer {
         down(config.feed_forward, config.size, init),
         output_norm(config.size, init, config.norm_eps),
         heads(config.heads),
-        activation(config.activation) {}
+        activation(config.activation),
+        dropout(config.dropout),
+        attention_out_dropout(config.attention_out_dropout) {}
 
-  /// Rows [T, size] of packed sequences, as `attention` takes them.
-  Tensor operator()(Tensor x, const Tensor& offsets) const;
+  /// Rows [T, size] of packed sequences, as `attention` takes them. With `random` it drops elements, as in training.
+  Tensor operator()(Tensor x, const Tensor& offsets, Random* random = nullptr) const;
   /// Only the first row of each sequence, [S, size]: a fraction of the work.
-  Tensor first_rows(const Tensor& x, const Tensor& offsets) const;
+  Tensor first_rows(const Tensor& x, const Tensor& offsets, Random* random = nullptr) const;
 
-  Tensor finish(const Tensor& context, Tensor x) const;  // what follows attention
+  Tensor finish(const Tensor& context, Tensor x, Random* random) const;  // what follows attention
   void visit(auto&& v) {
     v("attention.self.query", query);
     v("attention.self.key", key);
@@ -81,16 +86,18 @@ struct BertEmbeddings {
   Embedding word, position;
   std::optional<Embedding> token_type;
   LayerNorm norm;
+  float dropout;
 
   BertEmbeddings(const BertConfig& config, Init init)
       : word(config.vocab_size, config.size, init),
         position(config.max_positions, config.size, init),
-        norm(config.size, init, config.norm_eps) {
+        norm(config.size, init, config.norm_eps),
+        dropout(config.dropout) {
     if (config.token_types > 0) token_type.emplace(config.token_types, config.size, init);
   }
 
   /// [T, size]. Throws when a text has more tokens than there are positions, or a token is not in the vocabulary.
-  Tensor operator()(const Tokens& tokens) const;
+  Tensor operator()(const Tokens& tokens, Random* random = nullptr) const;
 
   void visit(auto&& v) {
     v("word_embeddings", word);
@@ -111,10 +118,11 @@ struct Bert {
   /// `load` do.
   static Bert load(const std::filesystem::path& folder, const Device& device = {}, dtype type = dtype::f32);
 
-  /// Throws when a text has more tokens than the model has positions, or a token is not in its vocabulary.
-  HiddenStates operator()(const Tokens& tokens) const;
+  /// With `random` it drops elements, as in training. Throws when a text has more tokens than the model has positions,
+  /// or a token is not in its vocabulary.
+  HiddenStates operator()(const Tokens& tokens, Random* random = nullptr) const;
   /// The state of each text's first token, [B, size]: all that the last layer computes here.
-  Tensor cls(const Tokens& tokens) const;
+  Tensor cls(const Tokens& tokens, Random* random = nullptr) const;
 
   void visit(auto&& v) {
     v("embeddings", embeddings);

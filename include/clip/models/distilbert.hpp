@@ -34,10 +34,11 @@ struct DistilBert {
   /// `load` do.
   static DistilBert load(const std::filesystem::path& folder, const Device& device = {}, dtype type = dtype::f32);
 
-  /// Throws when a text has more tokens than the model has positions, or a token is not in its vocabulary.
-  HiddenStates operator()(const Tokens& tokens) const;
+  /// With `random` it drops elements, as in training. Throws when a text has more tokens than the model has positions,
+  /// or a token is not in its vocabulary.
+  HiddenStates operator()(const Tokens& tokens, Random* random = nullptr) const;
   /// The state of each text's first token, [B, size]: all that the last layer computes here.
-  Tensor cls(const Tokens& tokens) const;
+  Tensor cls(const Tokens& tokens, Random* random = nullptr) const;
 
   void visit(auto&& v) {
     v("embeddings", embeddings);

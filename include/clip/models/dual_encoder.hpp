@@ -54,5 +54,8 @@ void save_dual_encoder(DualHeads& heads, const std::filesystem::path& text_model
                        const std::filesystem::path& image_model, const std::filesystem::path& folder);
 /// Writes the heads alone into a folder that `save_dual_encoder` wrote.
 void save_heads(DualHeads& heads, const std::filesystem::path& folder);
+/// Writes the weights of an encoder that was trained further into its folder, in place of those that are there.
+void save_weights(TextEncoder& encoder, const std::filesystem::path& folder);
+void save_weights(ImageEncoder& encoder, const std::filesystem::path& folder);
 
 }  // namespace clip

@@ -25,10 +25,13 @@ struct TextEncoder {
   /// Throws as the loading of the parts does, and on a pooling or a module of another kind.
   static TextEncoder load(const std::filesystem::path& folder, const Device& device = {}, dtype type = dtype::f32);
 
-  /// f32 [B, size]. Texts longer than the model's context are cut.
-  Tensor operator()(std::span<const std::string> texts) const;
-  Tensor operator()(const Tokens& tokens) const;
+  /// f32 [B, size]. Texts longer than the model's context are cut. With `random` it drops elements, as in training.
+  Tensor operator()(std::span<const std::string> texts, Random* random = nullptr) const;
+  Tensor operator()(const Tokens& tokens, Random* random = nullptr) const;
   const BertConfig& config() const;
+  void visit(auto&& v) {
+    std::visit([&](auto& m) { m.visit(v); }, model);
+  }
 };
 
 }  // namespace clip

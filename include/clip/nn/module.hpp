@@ -21,6 +21,7 @@
 #include "clip/core/tensor.hpp"
 #include "clip/io/safetensors.hpp"
 #include "clip/io/weight_names.hpp"
+#include "clip/ops/cast.hpp"
 
 namespace clip {
 
@@ -92,6 +93,15 @@ template <class Module>
 void requires_grad(Module& module, bool required = true) {
   for (const Member& member : members(module))
     if (member.trainable) member.tensor->requires_grad(required);
+}
+
+/// A copy that computes in `type`: its parameters are the module's, converted under autograd's eyes, so that their
+/// gradients reach the module's own; buffers are shared.
+template <class Module>
+Module cast(Module module, dtype type) {
+  for (const Member& member : members(module))
+    if (member.trainable) *member.tensor = to(*member.tensor, type);
+  return module;
 }
 
 /// Elements of all parameters.

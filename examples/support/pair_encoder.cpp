@@ -1,0 +1,92 @@
+#include "examples/support/pair_encoder.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "clip/autograd.hpp"
+#include "clip/ops/concat.hpp"
+#include "clip/ops/embedding.hpp"
+
+namespace clip {
+namespace {
+
+/// work(part) for parts of items, one result below another.
+template <class Work>
+Tensor in_parts(std::span<const std::int32_t> items, std::size_t size, const Work& work) {
+  const NoGrad guard;
+  std::vector<Tensor> parts;
+  for (std::size_t at = 0; at < items.size(); at += size)
+    parts.push_back(work(items.subspan(at, std::min(size, items.size() - at))));
+  return concat(parts);
+}
+
+Tensor rows(const Tensor& features, std::span<const std::int32_t> items) {
+  return embedding(features, Tensor::from(items, {std::ssize(items)}));
+}
+
+constexpr std::size_t encoded_at_once = 64, projected_at_once = 4096;
+
+}  // namespace
+
+std::vector<std::string> Pairs::texts(std::span<const std::int32_t> some) const {
+  std::vector<std::string> list;
+  for (const std::int32_t i : some) list.push_back(captions.at(static_cast<std::size_t>(i)));
+  return list;
+}
+
+PairEncoder PairEncoder::in_use(dtype type) const {
+  const NoGrad guard;
+  PairEncoder model = *this;
+  if (text) model.text = cast(*text, type);
+  if (image) model.image->model = image->model.folded(type);
+  return model;
+}
+
+PairEncoder PairEncoder::load(const std::filesystem::path& folder, const PairEncoder& like, dtype type) {
+  PairEncoder model{.text = {},
+                    .image = {},
+                    .heads = load_heads(folder, like.heads.text.projection.weight.shape(1),
+                                        like.heads.image.projection.weight.shape(1))};
+  if (like.text) model.text = TextEncoder::load(folder / "text", like.text->device, type);
+  if (like.image) model.image = ImageEncoder::load(folder / "image", like.image->device, type);
+  return model;
+}
+
+Tensor embed_texts(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> captions) {
+  return in_parts(captions, model.text ? encoded_at_once : projected_at_once, [&](auto part) {
+    return model.heads.text(model.text ? (*model.text)(pairs.texts(part)) : rows(pairs.features.text, part));
+  });
+}
+
+Tensor embed_pictures(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> pictures) {
+  return in_parts(pictures, model.image ? encoded_at_once : projected_at_once, [&](auto part) {
+    return model.heads.image(model.image ? (*model.image)(pairs.pixels(part)) : rows(pairs.features.image, part));
+  });
+}
+
+Embedded embed(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> captions) {
+  const std::int32_t* const picture = pairs.features.picture.data<std::int32_t>();
+  std::map<std::int32_t, std::int64_t> place;  // of a picture among those of these captions
+  std::vector<std::int32_t> pictures;
+  Embedded embedded;
+  for (const std::int32_t caption : captions) {
+    const auto [at, is_new] = place.emplace(picture[caption], std::ssize(pictures));
+    if (is_new) pictures.push_back(picture[caption]);
+    embedded.picture_of.push_back(at->second);
+  }
+  embedded.texts = embed_texts(model, pairs, captions);
+  embedded.images = embed_pictures(model, pairs, pictures);
+  return embedded;
+}
+
+void save_model(PairEncoder& model, const std::filesystem::path& text_model, const std::filesystem::path& image_model,
+                const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "config.json"))
+    save_dual_encoder(model.heads, text_model, image_model, folder);
+  else
+    save_heads(model.heads, folder);
+  if (model.text) save_weights(*model.text, folder / "text");
+  if (model.image) save_weights(*model.image, folder / "image");
+}
+
+}  // namespace clip

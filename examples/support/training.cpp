@@ -1,0 +1,330 @@
+#include "examples/support/training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <utility>
+
+#include "clip/autograd.hpp"
+#include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
+#include "clip/ops/concat.hpp"
+#include "clip/ops/contrastive_loss.hpp"
+#include "clip/ops/embedding.hpp"
+#include "clip/ops/l2_normalize.hpp"
+#include "examples/support/metrics.hpp"
+#include "src/io/json.hpp"
+
+namespace clip {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+DualHeads new_heads(std::int64_t text_size, std::int64_t image_size, const TrainingOptions& options, Random& random) {
+  DualHeads heads(text_size, image_size, options.size, random, options.dropout);
+  if (options.loss == Loss::info_nce || options.loss == Loss::siglip)
+    heads.logit_scale = Tensor::of({options.loss == Loss::siglip ? std::log(10.0) : std::log(1 / 0.07)});
+  if (options.loss == Loss::siglip) heads.logit_bias = Tensor::of({-10});
+  requires_grad(heads);
+  return heads;
+}
+
+PairEncoder new_model(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
+                      const TrainingOptions& options, Random& random) {
+  const std::int64_t text_size = text ? text->config().size : pairs.features.text.shape(1);
+  const std::int64_t image_size = image ? image->size() : pairs.features.image.shape(1);
+  return {
+      .text = std::move(text), .image = std::move(image), .heads = new_heads(text_size, image_size, options, random)};
+}
+
+/// Parameters that are trained, by their rates and decays.
+std::vector<AdamW::Group> groups_of(PairEncoder& model, const TrainingOptions& options) {
+  std::vector<AdamW::Group> groups;
+  const auto add = [&](auto& module, double lr, double weight_decay) {
+    AdamW::Group all{{}, {.lr = lr, .weight_decay = weight_decay}}, undecayed{{}, {.lr = lr, .weight_decay = 0}};
+    for (const Tensor& parameter : parameters(module))
+      if (parameter.needs_grad())
+        (options.decay_norms || parameter.rank() > 1 ? all : undecayed).parameters.push_back(parameter);
+    for (AdamW::Group& group : {std::ref(all), std::ref(undecayed)})
+      if (!group.parameters.empty()) groups.push_back(std::move(group));
+  };
+  add(model.heads, options.lr, options.weight_decay);
+  if (model.image) add(*model.image, options.image_lr, options.encoder_weight_decay);
+  if (model.text) add(*model.text, options.text_lr, options.encoder_weight_decay);
+  return groups;
+}
+
+/// The same model with its own copy of all tensors, which are constants.
+PairEncoder copy_of(PairEncoder model) {
+  for (const Member& member : members(model)) *member.tensor = member.tensor->clone();
+  return model;
+}
+
+/// The batch's last part may be smaller than others; a batch norm would then see too little of it.
+bool drops_last(const PairEncoder& model, const std::vector<std::int32_t>& train, const TrainingOptions& options) {
+  return model.image && std::ssize(train) >= options.batch;
+}
+
+}  // namespace
+
+Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
+                   std::vector<std::int32_t> train, std::vector<std::int32_t> val, const TrainingOptions& options,
+                   const std::filesystem::path& run, const std::string& configuration)
+    : pairs_(pairs),
+      val_(std::move(val)),
+      options_(options),
+      run_(run),
+      configuration_(configuration),
+      checkpoints_(run / "checkpoints"),
+      random_(options.seed),
+      model_(new_model(pairs, std::move(text), std::move(image), options, random_)),
+      averaged_(options.ema > 0 ? copy_of(model_) : model_),
+      optimizer_(groups_of(model_, options)),
+      sampler_(train, {.batch = options.batch, .seed = options.seed, .drop_last = drops_last(model_, train, options)}) {
+  for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
+}
+
+Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const DualHeads& heads) const {
+  switch (options_.loss) {
+    case Loss::soft: return soft_target_loss(text, image, {.temperature = options_.temperature});
+    case Loss::soft_detached:
+      return soft_target_loss(text, image, {.temperature = options_.temperature, .detach_targets = true});
+    case Loss::info_nce: return info_nce(l2_normalize(text), l2_normalize(image), heads.logit_scale, pictures);
+    case Loss::siglip: break;
+  }
+  return siglip_loss(l2_normalize(text), l2_normalize(image), heads.logit_scale, heads.logit_bias, pictures);
+}
+
+/// Both sides of these pairs in the shared space, as in training.
+std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Batch& batch,
+                                            std::span<const std::int32_t> captions, const Tensor& pixels) {
+  if (model.text) model.text = cast(*model.text, options_.type);
+  if (model.image) model.image = cast(*model.image, options_.type);
+  const Tensor text = model.text ? (*model.text)(pairs_.texts(captions), &random_) : batch.text;
+  const Tensor image = model.image ? (*model.image)(pixels, Mode::training) : batch.image;
+  Tensor t = model.heads.text(text, &random_), v = model.heads.image(image, &random_);
+  return {std::move(t), std::move(v)};
+}
+
+/// The gradients of the whole batch with the graph of a part of it in memory (Gao et al. 2021, "Scaling deep
+/// contrastive learning batch size under memory limited setup"): embed all parts; the loss, and its gradient with
+/// respect to the embeddings; then each part once more, with the same dropout, and backward from its share.
+double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels) {
+  const auto rows = [](const Tensor& t, std::size_t first, std::size_t count) {
+    if (!t.defined()) return Tensor();
+    const std::int64_t size = t.numel() / t.shape(0);
+    return t.view(static_cast<std::int64_t>(first) * size, t.shape().with(0, static_cast<std::int64_t>(count)));
+  };
+  struct Part {
+    Batch batch;
+    std::span<const std::int32_t> captions;
+    Tensor pixels;
+    std::size_t first;
+    Random before;
+  };
+  std::vector<Part> parts;
+  std::vector<Tensor> texts, images;
+  for (std::size_t first = 0; first < captions.size(); first += static_cast<std::size_t>(options_.micro_batch)) {
+    const std::size_t count = std::min(captions.size() - first, static_cast<std::size_t>(options_.micro_batch));
+    parts.push_back({{rows(batch.text, first, count), rows(batch.image, first, count), {}},
+                     captions.subspan(first, count),
+                     rows(pixels, first, count),
+                     first,
+                     random_});
+    const NoGrad guard;
+    PairEncoder model = model_;
+    for (const Member& member : members(model))  // running statistics move once, in the second pass
+      if (!member.trainable) *member.tensor = member.tensor->clone();
+    const auto [text, image] = forward(model, parts.back().batch, parts.back().captions, parts.back().pixels);
+    texts.push_back(text);
+    images.push_back(image);
+  }
+  const Tensor text = concat(texts).requires_grad(), image = concat(images).requires_grad();
+  const Tensor value = loss(text, image, batch.picture, model_.heads);
+  check_finite(value.item(), batch, captions);
+  backward(value);
+  for (const Part& part : parts) {
+    random_ = part.before;
+    const auto [t, v] = forward(model_, part.batch, part.captions, part.pixels);
+    backward(t, rows(text.grad(), part.first, part.captions.size()));
+    backward(v, rows(image.grad(), part.first, part.captions.size()));
+  }
+  return value.item();
+}
+
+double Training::gradients(std::span<const std::int32_t> captions) {
+  const Batch batch = batch_of(pairs_.features, captions);
+  const Tensor pixels =
+      model_.image ? pairs_.training_pixels(batch.picture.to_vector<std::int32_t>(), step_) : Tensor();
+  if (options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions))
+    return part_by_part(batch, captions, pixels);
+  const auto [text, image] = forward(model_, batch, captions, pixels);
+  const Tensor value = loss(text, image, batch.picture, model_.heads);
+  check_finite(value.item(), batch, captions);
+  backward(value);
+  return value.item();
+}
+
+void Training::train_step(std::span<const std::int32_t> captions) {
+  if (options_.schedule == Schedule::cosine) {
+    const WarmupCosine factor{.warmup = options_.warmup, .total = options_.epochs * sampler_.batches_per_epoch()};
+    for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
+  }
+  loss_sum_ += gradients(captions) * static_cast<double>(captions.size());
+  if (options_.clip_norm > 0) clip_grad_norm(parameters(model_), options_.clip_norm);
+  optimizer_.step();
+  ++step_;
+  pairs_seen_ += std::ssize(captions);
+  if (options_.ema > 0) average();
+}
+
+/// Moves the running average towards the weights and running statistics: faster at first, when it holds little.
+void Training::average() {
+  const auto step = static_cast<double>(step_);
+  const auto rest = static_cast<float>(1 - std::min(options_.ema, (1 + step) / (10 + step)));
+  const std::vector<Member> average = members(averaged_), now = members(model_);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    const float* const value = now[i].tensor->data<float>();
+    float* const mean = average[i].tensor->mutable_data<float>();
+    for (std::int64_t j = 0; j < now[i].tensor->numel(); ++j) mean[j] += rest * (value[j] - mean[j]);
+  }
+}
+
+void Training::check_finite(double value, const Batch& batch, std::span<const std::int32_t> captions) const {
+  if (std::isfinite(value)) return;
+  std::vector<NamedTensor> all = {{"batch.pictures", batch.picture},
+                                  {"batch.captions", Tensor::from(captions, {std::ssize(captions)})}};
+  if (batch.text.defined()) all.push_back({"batch.text", batch.text});
+  if (batch.image.defined()) all.push_back({"batch.image", batch.image});
+  PairEncoder model = model_;
+  for (const Member& member : members(model)) all.push_back({member.name, member.tensor->detach()});
+  const std::filesystem::path file = run_ / ("not-finite-step-" + std::to_string(step_) + ".safetensors");
+  save_safetensors(file, all);
+  std::ostringstream ids;
+  for (const std::int32_t id : captions) ids << ' ' << id;
+  fail("train", "the loss of step ", step_, " is not finite; weights and batch are in ", quoted(file),
+       ". A lower --lr may help. Captions of the batch:", ids.str());
+}
+
+double Training::validation_loss(const Embedded& val) const {
+  const NoGrad guard;
+  const std::int64_t all = val.texts.shape(0), size = val.texts.shape(1);
+  double sum = 0;
+  for (std::int64_t at = 0; at < all; at += options_.batch) {
+    const std::int64_t count = std::min(options_.batch, all - at);
+    const std::vector<std::int32_t> of(val.picture_of.begin() + at, val.picture_of.begin() + at + count);
+    const Tensor pictures = Tensor::from(of, {count});
+    const Tensor value =
+        loss(val.texts.view(at * size, {count, size}), embedding(val.images, pictures), pictures, averaged_.heads);
+    sum += double{value.item()} * static_cast<double>(count);
+  }
+  return sum / static_cast<double>(all);
+}
+
+EpochMetrics Training::finish_epoch() {
+  EpochMetrics m;
+  m.epoch = std::ssize(metrics_) + 1;
+  m.train_loss = loss_sum_ / static_cast<double>(pairs_seen_);
+  m.lr = optimizer_.lr();
+  PairEncoder model = averaged_.in_use(options_.type);
+  const Embedded val = embed(model, pairs_, val_);
+  m.val_loss = validation_loss(val);
+  m.val = retrieval_recall(val.texts, val.images, val.picture_of);
+  m.seconds = seconds_ + seconds_since(start_);
+  m.images_per_second = static_cast<double>(pairs_seen_) / m.seconds;
+  if (options_.schedule == Schedule::plateau) plateau_.step(m.val_loss, optimizer_);
+  metrics_.push_back(m);
+  loss_sum_ = seconds_ = 0;
+  pairs_seen_ = 0;
+  start_ = Clock::now();
+  return m;
+}
+
+void Training::run(const Callbacks& callbacks) {
+  start_ = Clock::now();
+  auto saved = start_;
+  double interval = 30;  // seconds between checkpoints
+  while (std::ssize(metrics_) < options_.epochs) {
+    if (callbacks.stop()) {
+      save();
+      fail("train", "interrupted at step ", step_, "; the same command with --resume goes on from there");
+    }
+    if (const auto captions = sampler_.next()) {
+      train_step(*captions);
+      callbacks.step(std::ssize(*captions));
+      if (seconds_since(saved) < interval) continue;
+    } else {
+      const EpochMetrics m = finish_epoch();
+      if (m.val_loss < best_) {
+        best_ = m.val_loss;
+        callbacks.improved(averaged_, m);
+      }
+      callbacks.epoch(m);
+    }
+    const auto before = Clock::now();
+    save();
+    saved = Clock::now();
+    interval = std::max(30.0, 20 * seconds_since(before));  // large models: a twentieth of the time at most
+  }
+}
+
+/// Everything that is not a number of `save`.
+std::vector<NamedTensor> Training::tensors() const {
+  std::vector<NamedTensor> all = optimizer_.state();
+  PairEncoder model = model_, averaged = averaged_;
+  for (const Member& member : members(model)) all.push_back({member.name, member.tensor->detach()});
+  if (options_.ema > 0)
+    for (const Member& member : members(averaged)) all.push_back({"average." + member.name, *member.tensor});
+  return all;
+}
+
+void Training::save() const {
+  Json lines = Json::array();
+  for (const EpochMetrics& m : metrics_) lines.push_back(to_json(m));
+  const Json state = {{"configuration", Json::parse(configuration_)},
+                      {"epoch", sampler_.position().epoch},
+                      {"batch", sampler_.position().batch},
+                      {"random", random_.offset()},
+                      {"loss_sum", loss_sum_},
+                      {"pairs", pairs_seen_},
+                      {"seconds", seconds_ + seconds_since(start_)},
+                      {"best", metrics_.empty() ? Json() : Json(best_)},
+                      {"plateau_best", std::isfinite(plateau_.best) ? Json(plateau_.best) : Json()},
+                      {"plateau_bad_epochs", plateau_.bad_epochs},
+                      {"metrics", lines}};
+  checkpoints_.save(step_, tensors(), state.dump());
+}
+
+bool Training::resume(const std::function<void(const std::string&)>& warn) {
+  const auto checkpoint = checkpoints_.load(warn);
+  if (!checkpoint) return false;
+  const Json state = Json::parse(checkpoint->state), now = Json::parse(configuration_);
+  for (const auto& [key, value] : now.items())
+    check(state["configuration"].contains(key) && state["configuration"][key] == value, "--resume", "the run in ",
+          quoted(run_), " was started with another ", key, ": ", state["configuration"].value(key, Json()).dump(),
+          ", not ", value.dump());
+
+  for (NamedTensor& mine : tensors()) mine.tensor.copy_from(checkpoint->tensors.at(mine.name));
+  optimizer_.load_state(checkpoint->tensors);
+  sampler_.seek({.epoch = state["epoch"], .batch = state["batch"]});
+  random_ = Random(options_.seed, state["random"]);
+  step_ = checkpoint->step;
+  loss_sum_ = state["loss_sum"];
+  pairs_seen_ = state["pairs"];
+  seconds_ = state["seconds"];
+  for (const Json& line : state["metrics"]) metrics_.push_back(metrics_from(line));
+  if (!metrics_.empty()) best_ = state["best"];
+  if (!state["plateau_best"].is_null()) plateau_.best = state["plateau_best"];
+  plateau_.bad_epochs = state["plateau_bad_epochs"];
+  return true;
+}
+
+std::int64_t Training::pairs_left() const {
+  const std::int64_t epochs = options_.epochs - std::ssize(metrics_);
+  const std::int64_t batches = sampler_.batches_per_epoch();
+  return epochs <= 0 ? 0 : epochs * std::min(sampler_.items(), batches * options_.batch) - pairs_seen_;
+}
+
+}  // namespace clip

@@ -1,0 +1,264 @@
+#include "examples/support/training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clip/core/random.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/concat.hpp"
+#include "examples/support/metrics.hpp"
+#include "tests/models/small_models.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temporary.hpp"
+
+namespace {
+
+using namespace clip;
+using namespace clip::test;
+
+/// Forty captions of twenty pictures.
+Pairs small_pairs() {
+  Random random(1);
+  std::vector<std::int32_t> picture(40);
+  for (std::size_t i = 0; i < picture.size(); ++i) picture[i] = static_cast<std::int32_t>(i / 2);
+  return {.features = {.text = randn({40, 12}, random),
+                       .image = randn({20, 10}, random),
+                       .picture = Tensor::from(picture, {40})}};
+}
+
+std::vector<std::int32_t> range(std::int32_t begin, std::int32_t end) {
+  std::vector<std::int32_t> all(static_cast<std::size_t>(end - begin));
+  std::iota(all.begin(), all.end(), begin);
+  return all;
+}
+
+/// The same pairs with encoders that run on each batch: words, and pictures of noise.
+struct EncodedPairs {
+  TemporaryFolder folder;
+  Pairs pairs = small_pairs();
+
+  EncodedPairs(bool text, bool image, const std::string& dropout = "0.1") {
+    const std::vector<std::string> words = {"red", "blue", "black", "square", "circle", "ring", "cross"};
+    write_small_bert(folder / "bert", words);
+    write_small_resnet(folder / "resnet");
+    std::string config = read_file(folder / "bert/config.json");
+    config.insert(1, R"("attention_probs_dropout_prob": )" + dropout + R"(, "hidden_dropout_prob": )" + dropout + ", ");
+    write_file(folder / "bert/config.json", config);
+    for (std::size_t i = 0; i < 40; ++i)
+      pairs.captions.push_back(words[i % 7] + " " + words[i / 2 % 7] + " " + words[i % 3]);
+    if (text) pairs.features.text = {};
+    if (!image) return;
+    pairs.features.image = {};
+    pairs.pixels = [](std::span<const std::int32_t> pictures) {
+      std::vector<Tensor> pixels;
+      for (const std::int32_t picture : pictures) {
+        Random random(static_cast<std::uint64_t>(picture));
+        pixels.push_back(randn({1, 32, 32, 3}, random));
+      }
+      return concat(pixels);
+    };
+    pairs.training_pixels = [pixels = pairs.pixels](std::span<const std::int32_t> pictures, std::int64_t step) {
+      return scale(pixels(pictures), 1, static_cast<float>(step % 3));
+    };
+  }
+  Training training(const TrainingOptions& options, const std::filesystem::path& run) const {
+    std::optional<TextEncoder> text;
+    std::optional<ImageEncoder> image;
+    Random random(9);
+    if (!pairs.features.text.defined()) requires_grad(text.emplace(TextEncoder::load(folder / "bert")));
+    if (!pairs.features.image.defined())
+      requires_grad(image.emplace(ImageEncoder::load_to_train(folder / "resnet", {}, random)));
+    return Training(pairs, text, image, range(0, 30), range(30, 40), options, run, "{}");
+  }
+};
+
+struct Result {
+  std::vector<float> weights;  // as the last improvement left them
+  std::string metrics;         // without what depends on the clock
+};
+
+/// Trains in `folder` until done, stopped and begun anew after each `stretch` steps.
+template <class MakeTraining>
+Result train(const MakeTraining& make, const TemporaryFolder& folder, int stretch) {
+  Result result;
+  for (bool done = false, first = true; !done; first = false) {
+    Training training = make(folder.path());
+    REQUIRE(training.resume([](const std::string& what) { FAIL(what); }) == !first);
+    int steps = 0;
+    try {
+      training.run({.step = [&](std::int64_t) { ++steps; },
+                    .epoch = [](const EpochMetrics&) {},
+                    .improved =
+                        [&](PairEncoder& model, const EpochMetrics&) {
+                          result.weights.clear();
+                          for (const Member& member : members(model))
+                            for (const float w : member.tensor->to_vector()) result.weights.push_back(w);
+                        },
+                    .stop = [&] { return steps == stretch; }});
+      done = true;
+    } catch (const Error& e) {
+      REQUIRE(std::string(e.what()).find("interrupted") != std::string::npos);
+    }
+    result.metrics.clear();
+    for (EpochMetrics m : training.metrics()) {
+      m.seconds = m.images_per_second = 0;
+      result.metrics += to_json(m).dump() + '\n';
+    }
+  }
+  return result;
+}
+
+TEST_CASE("a run that is stopped again and again ends as one that is not", "[training]") {
+  const Pairs pairs = small_pairs();
+  for (const Loss loss : {Loss::soft, Loss::info_nce, Loss::siglip}) {
+    const TrainingOptions options{
+        .loss = loss, .epochs = 9, .batch = 8, .lr = 0.05, .dropout = 0.3f, .size = 6, .seed = 5};
+    const TemporaryFolder whole, parts;
+    const auto make = [&](const std::filesystem::path& run) {
+      return Training(pairs, {}, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
+    };
+    const Result expected = train(make, whole, -1), result = train(make, parts, 3);
+    CHECK(result.weights == expected.weights);
+    CHECK(result.metrics == expected.metrics);
+    CHECK(std::count(expected.metrics.begin(), expected.metrics.end(), '\n') == 9);
+    CHECK(!expected.weights.empty());
+  }
+}
+
+TEST_CASE("a run that trains encoders goes on as well, with all that it has to remember", "[training]") {
+  const TrainingOptions plain{.loss = Loss::info_nce, .epochs = 4, .batch = 8, .text_lr = 1e-3, .size = 6};
+  TrainingOptions rich = plain;
+  rich.schedule = Schedule::cosine;
+  rich.warmup = 3;
+  rich.clip_norm = 1;
+  rich.ema = 0.9;
+  rich.micro_batch = 3;
+  rich.decay_norms = false;
+  TrainingOptions bf16 = plain;
+  bf16.type = dtype::bf16;
+  struct Case {
+    bool text, image;
+    TrainingOptions options;
+  };
+  for (const Case& c : {Case{true, true, plain}, {false, true, rich}, {true, false, rich}, {true, true, bf16}}) {
+    INFO("text " << c.text << ", image " << c.image << ", ema " << c.options.ema << ", " << c.options.type);
+    const EncodedPairs encoded(c.text, c.image);
+    const TemporaryFolder whole, parts;
+    const auto make = [&](const std::filesystem::path& run) { return encoded.training(c.options, run); };
+    const Result expected = train(make, whole, -1), result = train(make, parts, 2);
+    CHECK(result.weights == expected.weights);
+    CHECK(result.metrics == expected.metrics);
+    CHECK(!expected.weights.empty());
+  }
+}
+
+TEST_CASE("part by part, the gradients are those of the whole batch", "[training]") {
+  const EncodedPairs encoded(true, false, "0");
+  const auto gradients = [&](std::int64_t micro_batch) {
+    const TemporaryFolder run;
+    Training training =
+        encoded.training({.loss = Loss::info_nce, .micro_batch = micro_batch, .dropout = 0, .size = 6}, run.path());
+    training.gradients(range(0, 30));
+    std::vector<std::vector<float>> all;
+    PairEncoder model = training.model();
+    for (const Tensor& t : parameters(model))
+      all.push_back(t.grad().defined() ? t.grad().to_vector() : std::vector<float>());
+    return all;
+  };
+  const auto whole = gradients(0);
+  for (const std::int64_t micro_batch : {1, 7, 30}) {
+    const auto parts = gradients(micro_batch);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      float largest = 0, error = 0;
+      REQUIRE(parts[i].size() == whole[i].size());
+      for (std::size_t j = 0; j < whole[i].size(); ++j) {
+        largest = std::max(largest, std::abs(whole[i][j]));
+        error = std::max(error, std::abs(parts[i][j] - whole[i][j]));
+      }
+      INFO("micro-batch " << micro_batch << ", parameter " << i << ", largest " << largest);
+      CHECK(error <= 1e-6f * std::max(1.0f, largest));
+    }
+  }
+}
+
+TEST_CASE("part by part, both passes drop the same elements", "[training]") {
+  const EncodedPairs encoded(true, false, "0.4");
+  const TrainingOptions options{.loss = Loss::info_nce, .micro_batch = 4, .dropout = 0.4f, .size = 6, .seed = 3};
+  // the loss where one weight is moved, with the numbers of the same random stream
+  const auto at = [&](std::size_t parameter, float move, float* gradient) {
+    const TemporaryFolder run;
+    Training training = encoded.training(options, run.path());
+    PairEncoder model = training.model();
+    Tensor weights = parameters(model)[parameter];
+    weights.mutable_data<float>()[0] += move;
+    const double loss = training.gradients(range(0, 10));
+    if (gradient != nullptr) *gradient = weights.grad().data<float>()[0];
+    return loss;
+  };
+  PairEncoder model = encoded.training(options, encoded.folder / "run").model();
+  const std::vector<Member> all = members(model);
+  for (std::size_t i = 0, parameter = 0; i < all.size(); ++i) {
+    if (!all[i].trainable) continue;
+    if (all[i].name.ends_with("value.weight") || all[i].name.ends_with("fc.weight")) {
+      INFO(all[i].name);
+      float gradient = 0;
+      at(parameter, 0, &gradient);
+      const double slope = (at(parameter, 0.02f, nullptr) - at(parameter, -0.02f, nullptr)) / 0.04;
+      CHECK(gradient == Approx(slope).epsilon(0.02).margin(1e-4));
+    }
+    ++parameter;
+  }
+}
+
+TEST_CASE("training lowers the loss and finds what it trained on", "[training]") {
+  const Pairs pairs = small_pairs();
+  const TemporaryFolder folder;
+  Training training(pairs, {}, {}, range(0, 40), range(0, 40), {.loss = Loss::info_nce, .epochs = 60, .batch = 16},
+                    folder.path(), "{}");
+  training.run({.step = [](std::int64_t) {},
+                .epoch = [](const EpochMetrics&) {},
+                .improved = [](PairEncoder&, const EpochMetrics&) {},
+                .stop = [] { return false; }});
+  const auto& metrics = training.metrics();
+  CHECK(metrics.back().train_loss < 0.5 * metrics.front().train_loss);
+  CHECK(metrics.back().val.text_to_image.r1 > 0.9);
+}
+
+TEST_CASE("a run is not resumed with another configuration", "[training]") {
+  const Pairs pairs = small_pairs();
+  const TemporaryFolder folder;
+  const auto make = [&](const char* configuration) {
+    return Training(pairs, {}, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 8}, folder.path(),
+                    configuration);
+  };
+  make(R"({"lr": 1, "seed": 2})")
+      .run({.step = [](std::int64_t) {},
+            .epoch = [](const EpochMetrics&) {},
+            .improved = [](PairEncoder&, const EpochMetrics&) {},
+            .stop = [] { return false; }});
+  Training other = make(R"({"lr": 3, "seed": 2})");
+  CHECK(throws_with([&] { other.resume([](const std::string&) {}); }, "was started with another lr: 1, not 3"));
+}
+
+TEST_CASE("a loss that is not finite stops the run, and says where", "[training]") {
+  Pairs pairs = small_pairs();
+  pairs.features.text.mutable_data<float>()[0] = std::numeric_limits<float>::infinity();
+  const TemporaryFolder folder;
+  Training training(pairs, {}, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 30}, folder.path(), "{}");
+  const auto run = [&] {
+    training.run({.step = [](std::int64_t) {},
+                  .epoch = [](const EpochMetrics&) {},
+                  .improved = [](PairEncoder&, const EpochMetrics&) {},
+                  .stop = [] { return false; }});
+  };
+  CHECK(throws_with(run, "the loss of step 0 is not finite"));
+  CHECK(std::filesystem::exists(folder / "not-finite-step-0.safetensors"));
+}
+
+}  // namespace

@@ -8,6 +8,7 @@
 #include "clip/models/resnet.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 
 namespace {
@@ -15,12 +16,6 @@ namespace {
 using namespace clip;
 using namespace clip::test;
 namespace fs = std::filesystem;
-
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  UNSCOPED_INFO("in: " << text);
-  return false;
-}
 
 /// Captioned shapes, and two small encoders that know a few of the words.
 struct Job {

@@ -9,6 +9,7 @@
 #include "clip/io/file.hpp"
 #include "tests/image/golden.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;

@@ -70,6 +70,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"decay_norms", options.training.decay_norms},
           {"clip_norm", options.training.clip_norm},
           {"ema", options.training.ema},
+          {"keep_last", options.training.keep_last},
           {"augment", options.encode.augment},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
@@ -252,6 +253,8 @@ int main(int argc, char** argv) {
   app.add_flag("--no-decay-norms", options.no_decay_norms, "norms and biases do not decay");
   app.add_option("--clip-norm", options.training.clip_norm, "largest norm of all gradients together; default: any")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--keep-last", options.training.keep_last,
+               "OUTPUT/model is the last epoch's, not that of the lowest validation loss");
   app.add_option("--ema", options.training.ema,
                  "evaluate and save a running average of the weights with this decay, such as 0.999")
       ->check(CLI::Range(0.0, 1.0));

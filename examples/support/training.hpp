@@ -31,6 +31,7 @@ struct TrainingOptions {
   Schedule schedule = Schedule::plateau;
   std::int64_t warmup = 0;  ///< steps, before the cosine
   double clip_norm = 0;     ///< of all gradients together; 0: any
+  bool keep_last = false;   ///< `improved` is told of every epoch, whatever its validation loss
   double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   std::int64_t size = 256;  ///< of the shared space

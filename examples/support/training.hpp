@@ -30,8 +30,10 @@ struct TrainingOptions {
   bool decay_norms = true;  ///< whether norms and biases decay too
   Schedule schedule = Schedule::plateau;
   std::int64_t warmup = 0;  ///< steps, before the cosine
-  double clip_norm = 0;     ///< of all gradients together; 0: any
-  double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
+  bool drop_last =
+      false;             ///< leave out an epoch's last batch where it is smaller: too few for a batch norm's statistics
+  double clip_norm = 0;  ///< of all gradients together; 0: any
+  double ema = 0;        ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   std::int64_t size = 256;  ///< of the shared space
   dtype type = dtype::f32;  ///< that encoders compute in
@@ -84,6 +86,7 @@ class Training {
                                     const Tensor& pixels);
   double part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
   void check_finite(double loss, const Batch& batch, std::span<const std::int32_t> captions) const;
+  std::int64_t steps() const { return options_.epochs * sampler_.batches_per_epoch(); }  // of the whole run
   void train_step(std::span<const std::int32_t> captions);
   void average();
   EpochMetrics finish_epoch();

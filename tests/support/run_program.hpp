@@ -1,7 +1,11 @@
 #pragma once
 // Runs the programs, as a user would.
+#include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -24,6 +28,34 @@ inline Outcome run_program(const std::string& name, const std::vector<std::strin
   command.append(" >'").append(folder / "out").append("' 2>'").append(folder / "error").append("'");
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out"), read_file(folder / "error")};
+}
+
+/// Starts the program, quietly, and sends it `signal` after some time, unless it ends before. Its exit code, or -1 when
+/// a signal ended it.
+inline int run_and_signal(const std::string& name, const std::vector<std::string>& arguments, int signal,
+                          std::chrono::milliseconds after) {
+  const std::string program = CLIP_BIN "/" + name;
+  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (std::freopen("/dev/null", "w", stdout) == nullptr || std::freopen("/dev/null", "w", stderr) == nullptr)
+      _exit(3);
+    execv(program.c_str(), argv.data());
+    _exit(4);
+  }
+  int status = 0;
+  const auto end = std::chrono::steady_clock::now() + after;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() >= end) {
+      kill(child, signal);
+      waitpid(child, &status, 0);
+      break;
+    }
+    usleep(1000);
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 }  // namespace clip::test

@@ -14,19 +14,13 @@ clip_needs("oneDNN 2.6 or 3.x" TARGET DNNL::dnnl AND dnnl_VERSION VERSION_GREATE
 
 # What reads pictures, texts and files is built on these.
 find_package(PkgConfig QUIET)
-clip_needs("pkg-config, which finds spng and utf8proc" PkgConfig_FOUND)
+clip_needs("pkg-config, which finds spng" PkgConfig_FOUND)
 if(PkgConfig_FOUND)
-  pkg_check_modules(spng QUIET IMPORTED_TARGET spng)             # PkgConfig::spng
-  pkg_check_modules(utf8proc QUIET IMPORTED_TARGET libutf8proc)  # PkgConfig::utf8proc
+  pkg_check_modules(spng QUIET IMPORTED_TARGET spng)  # PkgConfig::spng
 endif()
 clip_needs("spng" spng_FOUND)
-clip_needs("utf8proc" utf8proc_FOUND)
 find_package(JPEG QUIET)  # JPEG::JPEG
 clip_needs("libjpeg-turbo" JPEG_FOUND)
-find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
-clip_needs("stb" STB_INCLUDE_DIR)
-add_library(clip_stb INTERFACE)
-target_include_directories(clip_stb SYSTEM INTERFACE ${STB_INCLUDE_DIR})
 find_package(nlohmann_json CONFIG QUIET)  # nlohmann_json::nlohmann_json
 clip_needs("nlohmann-json" nlohmann_json_FOUND)
 find_package(CLI11 CONFIG QUIET)  # CLI11::CLI11

@@ -1,5 +1,6 @@
 #pragma once
-// Convolution through oneDNN, in f32 or bf16 with f32 sums. Images NHWC, weights [out, in, kernel_h, kernel_w].
+// Convolution through oneDNN, directly or by Winograd's method (cpu/winograd.hpp), in f32 or bf16 with f32 sums. Images
+// NHWC, weights [out, in, kernel_h, kernel_w].
 //   y[n, i, j, o] = epilogue(sum over c, p, q of w[o, c, p, q] x[n, i stride + p - padding, j stride + q - padding, c])
 // with x = 0 outside the image. Where the CPU has no bf16 arithmetic that oneDNN can use, operands are converted and
 // the convolution is f32's, rounded.

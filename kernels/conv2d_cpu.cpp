@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/onednn.hpp"
+#include "kernels/cpu/winograd.hpp"
 #include "kernels/matmul.hpp"
 
 namespace clip::kernels::cpu {
@@ -80,6 +81,7 @@ template <class T>
 void forward(T* y, const T* x, const void* w, bool converted, const Conv2dShape& s, const Epilogue<T>& epilogue,
              PackedWeights* packed) {
   onednn::guarded("conv2d", [&] {
+    if (winograd_pays<T>(s, epilogue.activation)) return winograd_forward(y, x, w, converted, s, epilogue, packed);
     const bool bias = epilogue.bias != nullptr;
     auto& c = onednn::cached<Forward>(key_of<T>(s, bias, epilogue.accumulate, epilogue.activation), [&] {
       const Operands o = operands<T>(s, bias);
@@ -101,6 +103,7 @@ void forward(T* y, const T* x, const void* w, bool converted, const Conv2dShape&
 template <class T>
 void backward_data(T* dx, const T* dy, const T* w, const Conv2dShape& s) {
   onednn::guarded("conv2d", [&] {
+    if (winograd_pays<T>(s, Activation::none)) return winograd_backward_data(dx, dy, w, s);
     auto& c = onednn::cached<BackwardData>(key_of<T>(s), [&] {
       const Operands o = operands<T>(s, false);
       const auto desc = onednn::describe_backward<dnnl::convolution_backward_data>(

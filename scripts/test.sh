@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything a change must pass: installs what is missing, checks, builds and tests in release, with AddressSanitizer and
-# UndefinedBehaviorSanitizer, and, the tests of threads, with Clang and ThreadSanitizer; then fuzzes every parser for a
-# short while. Stops at the first failure.
+# Everything a change must pass: installs what is missing, checks, builds and tests in release; with Clang and its
+# AddressSanitizer and UndefinedBehaviorSanitizer, fuzzing every parser for a short while; and, the tests of threads, with
+# ThreadSanitizer. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
@@ -24,7 +24,7 @@ step() {
 step setup          scripts/setup.sh
 step model          scripts/get_minilm.sh
 step checks         scripts/check.sh
-for preset in release asan tsan fuzz; do
+for preset in release asan tsan; do
   step "$preset build" eval "cmake --preset $preset > /dev/null && cmake --build --preset $preset"
   step "$preset tests" ctest --preset "$preset"
 done

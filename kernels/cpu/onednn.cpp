@@ -100,19 +100,30 @@ void Floats::store(bf16* values, std::int64_t n) const { cast(values, dtype::bf1
 
 }  // namespace onednn
 
-dnnl::memory PackedWeights::get(const void* data, bool converted, const onednn::Desc& plain,
-                                const onednn::Desc& wanted) {
+dnnl::memory PackedWeights::find_or_make(const void* data, const onednn::Desc& plain, const onednn::Desc& wanted,
+                                         const std::function<void(void*)>& make) {
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_)
     if (entry.data == data && entry.wanted == wanted && entry.plain == plain) return entry.packed;
-  if (plain == wanted && !converted) return dnnl::memory(plain, onednn::engine(), const_cast<void*>(data));
   onednn::Buffer buffer(wanted.get_size());
-  dnnl::memory packed(wanted, onednn::engine(), buffer.data());
-  const onednn::Floats floats(converted ? static_cast<const bf16*>(data) : nullptr,
-                              static_cast<std::int64_t>(plain.get_size() / sizeof(float)));
-  onednn::reorder(plain, wanted)({converted ? floats.data() : data, packed});
+  make(buffer.data());
+  const dnnl::memory packed(wanted, onednn::engine(), buffer.data());
   entries_.push_back({data, plain, wanted, std::move(buffer), packed});
   return packed;
+}
+
+dnnl::memory PackedWeights::get(const void* data, bool converted, const onednn::Desc& plain,
+                                const onednn::Desc& wanted) {
+  if (plain == wanted && !converted) return dnnl::memory(plain, onednn::engine(), const_cast<void*>(data));
+  return find_or_make(data, plain, wanted, [&](void* packed) {
+    const onednn::Floats floats(converted ? static_cast<const bf16*>(data) : nullptr,
+                                static_cast<std::int64_t>(plain.get_size() / sizeof(float)));
+    onednn::reorder(plain, wanted)({converted ? floats.data() : data, packed});
+  });
+}
+
+dnnl::memory PackedWeights::get(const void* data, const onednn::Desc& wanted, const std::function<void(void*)>& make) {
+  return find_or_make(data, {}, wanted, make);
 }
 
 std::shared_ptr<void> make_packed_weights() { return std::make_shared<PackedWeights>(); }

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <mutex>
 #include <new>
@@ -183,14 +184,18 @@ class PackedWeights {
  public:
   /// The weights at `data` in the layout `wanted`. They are as `plain` says, but bf16 where `converted`.
   dnnl::memory get(const void* data, bool converted, const onednn::Desc& plain, const onednn::Desc& wanted);
+  /// Something else made of the weights at `data`, which `make` writes to memory as `wanted` describes.
+  dnnl::memory get(const void* data, const onednn::Desc& wanted, const std::function<void(void*)>& make);
 
  private:
   struct Entry {
     const void* data;
-    onednn::Desc plain, wanted;
+    onednn::Desc plain, wanted;  // `plain` is empty for something else
     onednn::Buffer buffer;
     dnnl::memory packed;
   };
+  dnnl::memory find_or_make(const void* data, const onednn::Desc& plain, const onednn::Desc& wanted,
+                            const std::function<void(void*)>& make);
   std::mutex mutex_;
   std::vector<Entry> entries_;
 };

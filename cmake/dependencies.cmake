@@ -26,6 +26,10 @@ clip_needs("nlohmann-json" nlohmann_json_FOUND)
 find_package(CLI11 CONFIG QUIET)  # CLI11::CLI11
 clip_needs("CLI11" CLI11_FOUND)
 
+if(CLIP_PROGRAMS)
+  find_package(pugixml CONFIG QUIET)  # pugixml::pugixml, for make_clipart
+  clip_needs("pugixml (or configure with -DCLIP_PROGRAMS=OFF)" pugixml_FOUND)
+endif()
 if(CLIP_TESTS)
   find_package(Catch2 CONFIG QUIET)
   clip_needs("Catch2 2 or 3 (or configure with -DCLIP_TESTS=OFF)" Catch2_FOUND)

@@ -36,8 +36,10 @@ struct Options {
 /// Items [at, at + batch) of a list, in turn.
 template <class Item, class Work>
 void for_batches(const std::vector<Item>& items, std::int64_t batch, const Work& work) {
-  for (std::size_t at = 0; at < items.size(); at += static_cast<std::size_t>(batch))
+  for (std::size_t at = 0; at < items.size(); at += static_cast<std::size_t>(batch)) {
+    stop_if_interrupted();
     work(std::span(items).subspan(at, std::min(items.size() - at, static_cast<std::size_t>(batch))));
+  }
 }
 
 Tensor rows_or_empty(const std::vector<Tensor>& parts, const Shape& empty) {
@@ -128,6 +130,7 @@ void embed_images(const Program& program, const Options& options) {
     progress.advance(std::ssize(paths));
   });
   if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");
+  check(bad < files.size(), "embed", "expected pictures that can be read in ", quoted(options.images), ", got none");
   const Size size = preprocess.size();
   if (pixel_file != nullptr) {
     write_npy(*pixel_file, rows_or_empty(pixels, {0, 3, size.height, size.width}));
@@ -164,6 +167,7 @@ int main(int argc, char** argv) {
   tokens->excludes(images);
   pixels->excludes(text);
   return program.run(argc, argv, [&] {
+    catch_interrupts();
     const NoGrad guard;
     if (options.text.empty() == options.images.empty()) throw WrongUsage("give --text or --images");
     if (options.output.empty() && options.tokens.empty() && options.pixels.empty())

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "clip/autograd.hpp"
@@ -22,8 +23,12 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t batch = 256;
 
-RetrievalRecall evaluate(const Program& program, const fs::path& run, Split split) {
-  const RunIndex index = RunIndex::load(run).only(split);
+/// With `no_twins` without the captions that a picture of the training split has too, word for word.
+RetrievalRecall evaluate(const Program& program, const fs::path& run, Split split, bool no_twins) {
+  const RunIndex all = RunIndex::load(run), index = all.only(split);
+  std::unordered_set<std::string> trained;
+  for (const RunPicture& picture : all.pictures)
+    if (no_twins && picture.split == Split::train) trained.insert(picture.captions.begin(), picture.captions.end());
   std::vector<std::string> captions;
   std::vector<std::int64_t> picture_of;
   std::vector<Tensor> images;
@@ -31,6 +36,7 @@ RetrievalRecall evaluate(const Program& program, const fs::path& run, Split spli
     const Tensor row = index.images.row(static_cast<std::int64_t>(i));
     images.push_back(row.view(0, {1, row.numel()}));
     for (const std::string& caption : index.pictures[i].captions) {
+      if (trained.contains(caption)) continue;
       captions.push_back(caption);
       picture_of.push_back(static_cast<std::int64_t>(i));
     }
@@ -68,14 +74,15 @@ int main(int argc, char** argv) {
                   "evaluate --run runs/flickr8k --split test");
   fs::path run;
   std::string split = "test";
-  bool json = false;
+  bool json = false, no_twins = false;
   program.app.add_option("--run", run, "folder that train_flickr8k wrote")->required();
   program.app.add_option("--split", split, "val or test (default)")->check(CLI::IsMember({"val", "test"}));
+  program.app.add_flag("--no-twins", no_twins, "leave out captions that a picture trained on has too, word for word");
   program.app.add_flag("--json", json, "JSON instead of a table");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;
-    const auto [to_image, to_text] = evaluate(program, run, split_of(split));
+    const auto [to_image, to_text] = evaluate(program, run, split_of(split), no_twins);
     if (json) {
       std::cout << Json{{"split", split},
                         {"queries", to_image.queries},

@@ -1,27 +1,30 @@
-// The sentences of a file nearest to a question: nearest_sentence MODEL_DIR FILE QUESTION
-#include <algorithm>
+// The sentences of a file nearest to a question.
+#include <iomanip>
 #include <iostream>
-#include <numeric>
 
 #include "clip/autograd.hpp"
+#include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
 #include "clip/models/text_encoder.hpp"
-#include "clip/ops/matmul.hpp"
+#include "clip/retrieval/index.hpp"
+#include "examples/support/program.hpp"
 
-int main(int argc, char** argv) try {
-  clip::check(argc == 4, "nearest_sentence", "expected MODEL_DIR FILE QUESTION");
-  const clip::NoGrad guard;
-  const auto encode = clip::TextEncoder::load(argv[1]);  // tokenizer, model and pooling, as the folder says
-  const std::vector<std::string> sentences = clip::read_lines(argv[2]), question = {argv[3]};
-  const clip::Tensor scores = clip::matmul(encode(question), encode(sentences), {.transpose_b = true});  // [1, N]
-
-  const std::vector<float> score = scores.to_vector();
-  std::vector<std::size_t> order(score.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return score[a] > score[b]; });
-  for (std::size_t i = 0; i < std::min<std::size_t>(order.size(), 3); ++i)
-    std::cout << score[order[i]] << "  " << sentences[order[i]] << '\n';
-} catch (const std::exception& e) {
-  std::cerr << "error: " << e.what() << '\n';
-  return 1;
+int main(int argc, char** argv) {
+  clip::Program program("nearest_sentence", "Finds the three sentences of a file that are nearest to a question.",
+                        "nearest_sentence models/all-MiniLM-L6-v2 tests/data/sentences.txt \"Puppies by the sea\"");
+  std::string model, file;
+  std::vector<std::string> question(1);
+  program.app.add_option("MODEL_DIR", model, "folder of a sentence encoder")->required();
+  program.app.add_option("FILE", file, "text file, one sentence a line")->required();
+  program.app.add_option("QUESTION", question[0], "what to look for")->required();
+  return program.run(argc, argv, [&] {
+    const clip::NoGrad guard;
+    const auto encode = clip::TextEncoder::load(model);  // tokenizer, model and pooling, as the folder says
+    const std::vector<std::string> sentences = clip::read_lines(file);
+    const clip::Index index = clip::Index::build(encode(sentences));
+    const std::vector<clip::Hit> nearest = index.search_all(encode(question), 3)[0];
+    std::cout << std::fixed << std::setprecision(3);
+    for (const clip::Hit& hit : nearest)
+      std::cout << hit.score << "  " << clip::printable(sentences[static_cast<std::size_t>(hit.row)]) << '\n';
+  });
 }

@@ -8,7 +8,9 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/file.hpp"
+#include "clip/ops/concat.hpp"
 #include "examples/support/grid.hpp"
+#include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
 #include "examples/support/query_encoder.hpp"
 #include "examples/support/run_folder.hpp"
@@ -19,8 +21,10 @@ using namespace clip;
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t batch = 64;
+
 struct Options {
-  fs::path run, image, grid;
+  fs::path run, image, images, grid;
   std::string query, split;
   std::int64_t k = 9;
   bool json = false, skip_bad = false;
@@ -69,10 +73,38 @@ void draw(const Options& options, const std::string& query, const std::vector<Hi
   write_grid(options.grid, grid, options.skip_bad);
 }
 
+/// The pictures of a folder or list instead of the run's, embedded now.
+RunIndex index_of(const Program& program, const Options& options, const QueryEncoder& encoder) {
+  std::vector<RunPicture> pictures;
+  std::vector<Tensor> rows;
+  const auto add = [&](std::span<const fs::path> some) {
+    rows.push_back(encoder.images(some));
+    for (const fs::path& file : some) pictures.push_back({file, Split::train, {}});
+  };
+  const std::vector<fs::path> files = list_pictures(options.images);
+  Progress progress("pictures", std::ssize(files), program.quiet);
+  for (std::size_t at = 0; at < files.size(); at += batch) {
+    const auto part = std::span(files).subspan(at, std::min(batch, files.size() - at));
+    try {
+      add(part);
+    } catch (const Error&) {
+      if (!options.skip_bad) throw;
+      for (const fs::path& file : part) try {
+          add({&file, 1});
+        } catch (const Error& error) {
+          program.warn(std::string("skipped: ") + error.what());
+        }
+    }
+    progress.advance(std::ssize(part));
+  }
+  check(!rows.empty(), "--images", "none of the pictures in ", quoted(options.images), " can be read");
+  return {Index::build(concat(rows)), std::move(pictures)};
+}
+
 void search(const Program& program, const Options& options) {
-  RunIndex index = RunIndex::load(options.run);
-  if (!options.split.empty()) index = index.only(split_of(options.split));
   const QueryEncoder encoder = load_query_encoder(options.run / "model", program.device(), program.type());
+  RunIndex index = options.images.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
+  if (!options.split.empty()) index = index.only(split_of(options.split));
   program.announce((options.run / "model").string() + ", " + std::to_string(index.pictures.size()) + " pictures");
   Json all = Json::array();
   const auto answer = [&](const std::string& query, const Tensor& embedding) {
@@ -107,10 +139,13 @@ int main(int argc, char** argv) {
   program.app.add_option("--image", options.image, "picture to find similar ones of")->excludes(query);
   program.app.add_option("-k", options.k, "how many to find (default 9)")->check(CLI::Range(1, 1000000));
   program.app.add_option("--grid", options.grid, "PNG file that shows what was found");
-  program.app.add_option("--split", options.split, "search the pictures of train, val or test only")
-      ->check(CLI::IsMember({"train", "val", "test"}));
+  auto* split = program.app.add_option("--split", options.split, "search the pictures of train, val or test only")
+                    ->check(CLI::IsMember({"train", "val", "test"}));
+  program.app.add_option("--images", options.images, "search these instead: a folder of pictures, or a list of files")
+      ->excludes(split);
   program.app.add_flag("--json", options.json, "JSON instead of text");
-  program.app.add_flag("--skip-bad", options.skip_bad, "leave room in the grid for pictures that cannot be read");
+  program.app.add_flag("--skip-bad", options.skip_bad,
+                       "leave out pictures that cannot be read; in the grid, leave room for them");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;

@@ -1,7 +1,5 @@
 // Trains a dual encoder on captioned pictures: projection heads on features that frozen encoders make once, or encoders
 // too.
-#include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
@@ -21,14 +19,12 @@
 #include "examples/support/program.hpp"
 #include "examples/support/run_folder.hpp"
 #include "examples/support/training.hpp"
+#include "src/io/folder.hpp"
 
 namespace {
 
 using namespace clip;
 namespace fs = std::filesystem;
-
-std::atomic<bool> interrupted = false;
-extern "C" void interrupt(int) { interrupted = true; }
 
 struct Options {
   fs::path data, run, cache;
@@ -74,6 +70,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"decay_norms", options.training.decay_norms},
           {"clip_norm", options.training.clip_norm},
           {"ema", options.training.ema},
+          {"keep_last", options.training.keep_last},
           {"augment", options.encode.augment},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
@@ -142,8 +139,7 @@ std::optional<ImageEncoder> image_encoder(const Program& program, const Options&
 }
 
 void train(const Program& program, Options& options) {
-  std::signal(SIGINT, interrupt);
-  std::signal(SIGTERM, interrupt);
+  catch_interrupts();
   options.training.loss = loss_named(options.loss);
   options.training.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::plateau;
   options.training.decay_norms = !options.no_decay_norms;
@@ -164,10 +160,10 @@ void train(const Program& program, Options& options) {
   program.announce(data.summary());
 
   options.encode.cache = options.cache.empty() ? options.run / "cache" : options.cache;
-  options.encode.stop = [] { return interrupted.load(); };
-  fs::create_directories(options.run);
-  check(options.resume || !fs::exists(options.run / "checkpoints"), "--output", "there is a run in ",
-        quoted(options.run), " already: --resume goes on with it; or choose another folder");
+  options.encode.stop = interrupted;
+  make_folder(options.run);
+  check(options.resume || !is_there(options.run / "checkpoints"), "--output", "there is a run in ", quoted(options.run),
+        " already: --resume goes on with it; or choose another folder");
   const Pairs pairs = encode(program, data, options.encode);
   write_splits(options.run, data);
 
@@ -197,7 +193,7 @@ void train(const Program& program, Options& options) {
                print_epoch(m);
              },
          .improved = [&](PairEncoder& model, const EpochMetrics& m) { write_model(options, config, model, m); },
-         .stop = [] { return interrupted.load(); }});
+         .stop = interrupted});
   }
   PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
   std::vector<std::int32_t> pictures(data.pictures.size());
@@ -259,6 +255,8 @@ int main(int argc, char** argv) {
   app.add_flag("--no-decay-norms", options.no_decay_norms, "norms and biases do not decay");
   app.add_option("--clip-norm", options.training.clip_norm, "largest norm of all gradients together; default: any")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--keep-last", options.training.keep_last,
+               "OUTPUT/model is the last epoch's, not that of the lowest validation loss");
   app.add_option("--ema", options.training.ema,
                  "evaluate and save a running average of the weights with this decay, such as 0.999")
       ->check(CLI::Range(0.0, 1.0));
@@ -268,7 +266,7 @@ int main(int argc, char** argv) {
   app.add_option("--cache", options.cache, "folder for the encoders' features (default: OUTPUT/cache)");
   app.add_flag("--resume", options.resume, "go on from the last checkpoint of OUTPUT");
   app.add_flag("--skip-bad", options.encode.skip_bad, "leave out pictures that cannot be read");
-  app.add_option("--limit", options.limit, "use about so many pictures only");
+  app.add_option("--limit", options.limit, "use about so many pictures only")->check(not_negative);
   program.add_compute_options();
   return program.run(argc, argv, [&] { train(program, options); });
 }

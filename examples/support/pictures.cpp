@@ -7,6 +7,7 @@
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 namespace {
@@ -26,10 +27,9 @@ bool looks_like_picture(const fs::path& path) {
 
 std::vector<fs::path> list_pictures(const fs::path& path) {
   std::vector<fs::path> files;
-  if (fs::is_directory(path)) {
-    for (const fs::directory_entry& entry : fs::directory_iterator(path))
-      if (looks_like_picture(entry.path())) files.push_back(entry.path());
-    std::sort(files.begin(), files.end());
+  if (is_folder(path)) {
+    for (const fs::path& file : list_folder(path))
+      if (looks_like_picture(file)) files.push_back(file);
     check(!files.empty(), "images", "expected pictures (.jpg .jpeg .png .bmp .gif …) in the folder ", quoted(path),
           ", got none");
   } else {

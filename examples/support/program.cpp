@@ -3,16 +3,42 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <new>
 #include <sstream>
+#include <thread>
 
 #include "clip/io/file.hpp"
 
 namespace clip {
+namespace {
+
+/// More wait for each other longer than they compute.
+int most_threads() { return std::max(64, 2 * static_cast<int>(std::thread::hardware_concurrency())); }
+
+volatile std::sig_atomic_t was_interrupted = 0;
+extern "C" void note_interrupt(int) { was_interrupted = 1; }
+
+}  // namespace
+
+std::string not_negative(const std::string& text) {
+  return text.starts_with('-') ? "expected no negative number, got " + text : "";
+}
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = note_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+}
+bool interrupted() { return was_interrupted != 0; }
+void stop_if_interrupted() {
+  if (interrupted()) throw Error("interrupted");
+}
 
 Program::Program(const std::string& name, const std::string& description, const std::string& example)
     : app(description, name) {
@@ -25,8 +51,9 @@ void Program::add_compute_options() {
   app.add_option("--device", device_, "cpu, cuda or cuda:N (default: the CPU)");
   app.add_option("--dtype", dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "auto"}));
-  app.add_option("--threads", threads_, "threads on the CPU (default: one for each core)")->check(CLI::Range(1, 4096));
-  app.add_option("--seed", seed_, "of all random numbers (default 0)");
+  app.add_option("--threads", threads_, "threads on the CPU (default: one for each core)")
+      ->check(CLI::Range(1, most_threads()));
+  app.add_option("--seed", seed_, "of all random numbers (default 0)")->check(not_negative);
   app.add_flag("--quiet", quiet, "no progress on stderr");
 }
 
@@ -62,14 +89,14 @@ int Program::run(int argc, char** argv, const std::function<void()>& work) {
     return 2;
   };
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return wrong_usage(printable(e.what()));
-  }
-  try {
-    if (threads_ > 0) set_num_threads(threads_);
-    work();
+    try {
+      app.parse(argc, argv);
+      if (threads_ > 0) set_num_threads(threads_);
+      work();
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() != 0) return wrong_usage(printable(e.what()));
+      app.exit(e);  // --help, --version
+    }
     std::cout.flush();
     check(!std::cout.fail(), "output", "cannot write to stdout");
     return 0;

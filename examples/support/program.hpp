@@ -47,6 +47,15 @@ class Program {
   std::uint64_t seed_ = 0;
 };
 
+/// A check of options without a sign, for which CLI11 takes -1 to mean the largest number.
+std::string not_negative(const std::string& text);
+
+/// From now on SIGINT and SIGTERM do not end the program, but `interrupted` tells of them; a second one ends it.
+void catch_interrupts();
+bool interrupted();
+/// Throws when interrupted: what was begun cleans up after itself.
+void stop_if_interrupted();
+
 /// How far a long job is, on stderr: a bar with rate and time left on a terminal, else a line every few seconds.
 class Progress {
  public:

@@ -4,6 +4,7 @@
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
 
 namespace clip {
@@ -38,8 +39,8 @@ Split split_of(const std::string& name) {
 
 RunIndex RunIndex::load(const fs::path& run) {
   const fs::path folder = run / "index", file = folder / pictures_name;
-  check(fs::is_regular_file(file) && fs::is_regular_file(folder / embeddings_name), "run", "no ", embeddings_name,
-        " and ", pictures_name, " in ", quoted(folder), ": is the training run finished?");
+  check(is_there(file) && is_there(folder / embeddings_name), "run", "no ", embeddings_name, " and ", pictures_name,
+        " in ", quoted(folder), ": is the training run finished?");
   RunIndex index{Index::load(folder / embeddings_name), {}};
   const Json json = parse_json(read_file(file), file);
   check(json.is_array(), "run", "expected an array in ", quoted(file), ", got ", json.type_name());
@@ -68,7 +69,7 @@ void save_run_index(const fs::path& run, const Index& images, std::span<const Ru
     json.push_back(
         {{"path", picture.path.string()}, {"split", name_of(picture.split)}, {"captions", picture.captions}});
   const fs::path folder = run / "index";
-  fs::create_directories(folder);
+  make_folder(folder);
   images.save(folder / embeddings_name);
   write_file(folder / pictures_name, json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n');
 }

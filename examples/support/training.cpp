@@ -256,8 +256,8 @@ void Training::run(const Callbacks& callbacks) {
       if (seconds_since(saved) < interval) continue;
     } else {
       const EpochMetrics m = finish_epoch();
-      if (m.val_loss < best_) {
-        best_ = m.val_loss;
+      if (options_.keep_last || m.val_loss < best_) {
+        best_ = std::min(best_, m.val_loss);
         callbacks.improved(averaged_, m);
       }
       callbacks.epoch(m);

@@ -30,10 +30,10 @@ struct TrainingOptions {
   bool decay_norms = true;  ///< whether norms and biases decay too
   Schedule schedule = Schedule::plateau;
   std::int64_t warmup = 0;  ///< steps, before the cosine
-  bool drop_last =
-      false;             ///< leave out an epoch's last batch where it is smaller: too few for a batch norm's statistics
-  double clip_norm = 0;  ///< of all gradients together; 0: any
-  double ema = 0;        ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
+  bool drop_last = false;   ///< leave out an epoch's last batch where it is smaller: a poor batch for a batch norm
+  double clip_norm = 0;     ///< of all gradients together; 0: any
+  bool keep_last = false;   ///< `improved` is told of every epoch, whatever its validation loss
+  double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   std::int64_t size = 256;  ///< of the shared space
   dtype type = dtype::f32;  ///< that encoders compute in

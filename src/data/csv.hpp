@@ -33,7 +33,4 @@ class CsvRows {
   std::string problem_;
 };
 
-/// Whether a text is valid UTF-8.
-bool is_utf8(std::string_view text);
-
 }  // namespace clip

@@ -17,6 +17,7 @@
 #include "clip/io/hash.hpp"
 #include "clip/io/safetensors.hpp"
 #include "clip/ops/cast.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 namespace {
@@ -32,12 +33,10 @@ std::shared_ptr<void> lock_folder(const fs::path& folder) {
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check(file >= 0, "feature cache", "cannot write ", quoted(path), ": ", std::strerror(errno));
   std::shared_ptr<void> lock(nullptr, [file](void*) { ::close(file); });
-  if (::flock(file, LOCK_EX | LOCK_NB) == 0) {
-    std::vector<fs::path> left;
-    for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().filename().string().find(".tmp-") != std::string::npos) left.push_back(entry.path());
-    for (const fs::path& temporary : left) fs::remove(temporary);
-  }
+  std::error_code harmless;  // what cannot be removed is not read either
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0)
+    for (const fs::path& left : list_folder(folder))
+      if (left.filename().string().find(".tmp-") != std::string::npos) fs::remove(left, harmless);
   check(::flock(file, LOCK_SH) == 0, "feature cache", "cannot lock ", quoted(path), ": ", std::strerror(errno));
   return lock;
 }
@@ -65,19 +64,14 @@ bool has_nan(const Tensor& row) {
 FeatureCache::FeatureCache(const fs::path& folder, const std::string& key,
                            const std::function<void(const std::string&)>& warn)
     : folder_(folder / hex(content_hash(key))), key_(key) {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  check(!error, "feature cache", "cannot make the folder ", quoted(folder_), ": ", error.message());
+  make_folder(folder_);
   lock_ = lock_folder(folder_);
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder_))
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) try {
-      read(file);
+  for (const fs::path& file : list_folder(folder_)) try {
+      if (file.extension() == ".safetensors") read(file);
     } catch (const Error& e) {
       if (warn) warn("features are made again: " + std::string(e.what()));
-      fs::remove(file, error);
+      std::error_code harmless;
+      fs::remove(file, harmless);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "src/data/listing.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 namespace {
@@ -31,7 +32,7 @@ void read_split_files(Listing& listing, const fs::path& folder) {
   std::string missing;
   std::size_t found = 0;
   for (const SplitFile& file : split_files)
-    if (fs::exists(folder / file.name))
+    if (is_there(folder / file.name))
       ++found;
     else
       missing.append(missing.empty() ? "" : ", ").append(file.name);
@@ -43,7 +44,7 @@ void read_split_files(Listing& listing, const fs::path& folder) {
 }
 
 Listing read_listing(const fs::path& folder, fs::path& file) {
-  const auto has = [&](const char* name) { return fs::exists(file = folder / name); };
+  const auto has = [&](const char* name) { return is_there(file = folder / name); };
   if (has("dataset_flickr8k.json")) return list_karpathy(read_file(file, largest_file), file);
   Listing listing;
   if (has("Flickr8k.token.txt"))
@@ -86,7 +87,7 @@ std::string Captions::summary() const {
 }
 
 Captions read_flickr8k(const fs::path& folder, const Flickr8kOptions& options) {
-  check(fs::is_directory(folder), "flickr8k", "expected a folder, got ", quoted(folder));
+  check(is_folder(folder), "flickr8k", "expected a folder, got ", quoted(folder));
   Captions data;
   Listing listing = read_listing(folder, data.file);
   data.fixed_split = !listing.splits.empty();

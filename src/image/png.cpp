@@ -32,8 +32,12 @@ Image decode_png(Bytes file, const std::string& name, const ImageLimits& limits)
   if (error == 0) error = spng_get_ihdr(png.get(), &header);
   if (error != 0) bad_image(name, spng_strerror(error));
 
-  const bool alpha =
-      header.color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA || header.color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA;
+  // Of a palette transparency is kept; that of a single gray or colour would have Pillow's pipelines premultiply.
+  spng_trns transparency{};
+  const bool faded_palette =
+      header.color_type == SPNG_COLOR_TYPE_INDEXED && spng_get_trns(png.get(), &transparency) == 0;
+  const bool alpha = faded_palette || header.color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA ||
+                     header.color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA;
   const bool gray = header.color_type == SPNG_COLOR_TYPE_GRAYSCALE;
   Image image = new_image(header.width, header.height, alpha ? Colors::rgba : Colors::rgb, name, limits);
   image.indexed = header.color_type == SPNG_COLOR_TYPE_INDEXED || (gray && header.bit_depth == 1);
@@ -41,7 +45,7 @@ Image decode_png(Bytes file, const std::string& name, const ImageLimits& limits)
     image = decode_gray16(png.get(), std::move(image), name);
   } else {
     error = spng_decode_image(png.get(), image.pixels.data(), image.pixels.size(),
-                              alpha ? SPNG_FMT_RGBA8 : SPNG_FMT_RGB8, 0);
+                              alpha ? SPNG_FMT_RGBA8 : SPNG_FMT_RGB8, faded_palette ? SPNG_DECODE_TRNS : 0);
     if (error != 0) bad_image(name, spng_strerror(error));
   }
   // The last data chunk's checksum comes after the pixels, and is looked at when reading on. Nothing else there

@@ -9,7 +9,7 @@
 namespace clip {
 namespace {
 
-constexpr int largest_side = 1 << 14;
+constexpr int largest_side = Preprocessing::largest_side;
 
 bool sensible(Size s) { return s.width > 0 && s.height > 0 && s.width <= largest_side && s.height <= largest_side; }
 

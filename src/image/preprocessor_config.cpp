@@ -3,12 +3,13 @@
 
 #include "clip/image/preprocess.hpp"
 #include "clip/io/file.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
 
 namespace clip {
 namespace {
 
-constexpr int largest_side = 1 << 14;
+constexpr int largest_side = Preprocessing::largest_side;
 constexpr std::array<float, 3> half{.5F, .5F, .5F};
 constexpr std::array<float, 3> openai_mean{.48145466F, .4578275F, .40821073F};
 constexpr std::array<float, 3> openai_std{.26862954F, .26130258F, .27577711F};
@@ -185,13 +186,20 @@ Preprocessing from_timm(const JsonFile& file) {
 
 Preprocessor Preprocessor::load(const std::filesystem::path& folder) {
   const auto own = folder / "preprocessor_config.json", timm = folder / "config.json";
-  if (std::filesystem::exists(own)) return Preprocessor(from_huggingface(JsonFile(own)));
-  if (std::filesystem::exists(timm)) {
+  const auto make = [](const Preprocessing& settings, const std::filesystem::path& file) {
+    try {
+      return Preprocessor(settings);
+    } catch (const Error& e) {
+      fail("config", "the settings in ", quoted(file), " make no sense: ", e.what());
+    }
+  };
+  if (is_there(own)) return make(from_huggingface(JsonFile(own)), own);
+  if (is_there(timm)) {
     const JsonFile file(timm);
-    if (file.has("pretrained_cfg")) return Preprocessor(from_timm(file));
+    if (file.has("pretrained_cfg")) return make(from_timm(file), timm);
   }
-  fail("preprocess", "expected preprocessor_config.json in '", printable(folder.string()),
-       "', which says how pictures are resized and normalised: copy it from the model's home");
+  fail("preprocess", "expected preprocessor_config.json in ", quoted(folder),
+       ", which says how pictures are resized and normalised: copy it from the model's home");
 }
 
 }  // namespace clip

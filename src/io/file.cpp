@@ -19,6 +19,7 @@ namespace clip {
 namespace {
 
 constexpr std::size_t buffer_bytes = 1 << 20;
+constexpr std::uint64_t largest_copy = std::uint64_t{1} << 32;
 
 /// An open file descriptor that closes itself.
 class Descriptor {
@@ -48,6 +49,27 @@ int open_to_read(const std::filesystem::path& path) {
   return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
+/// All that an open file holds, which may be more than the size it tells: that is 0 in /proc.
+std::string read_all(const Descriptor& file, const std::filesystem::path& path, std::uint64_t size,
+                     std::uint64_t max_bytes) {
+  const auto check_size = [&](std::uint64_t bytes) {
+    check(bytes <= max_bytes, "read", quoted(path), " has ", bytes, " bytes, more than the ", max_bytes, " allowed");
+  };
+  check_size(size);
+  std::string content;
+  for (std::size_t done = 0;;) {
+    if (done == content.size()) content.resize(done == 0 ? static_cast<std::size_t>(size) + 1 : 2 * done);
+    const ssize_t got = ::read(file, content.data() + done, content.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    check(got >= 0, "read", "cannot read ", quoted(path), ": ", std::strerror(errno));
+    done += static_cast<std::size_t>(got);
+    check_size(done);
+    if (got > 0) continue;
+    content.resize(done);
+    return content;
+  }
+}
+
 /// The folder a path lies in, as one that can be opened.
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -58,7 +80,12 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const Descriptor file(open_to_read(path));
   const auto size = static_cast<std::size_t>(open_regular(file, path, "read"));
-  if (size == 0) return;  // nothing to map
+  if (size == 0) {  // nothing that can be mapped
+    const auto content = std::make_shared<std::string>(read_all(file, path, size, largest_copy));
+    bytes_ = std::as_bytes(std::span(*content));
+    mapping_ = content;
+    return;
+  }
   void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
   check(memory != MAP_FAILED, "read", "cannot map ", quoted(path), ": ", std::strerror(errno));
   mapping_ = std::shared_ptr<void>(memory, [size](void* m) { ::munmap(m, size); });
@@ -68,18 +95,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
   const Descriptor file(open_to_read(path));
   const std::uint64_t size = open_regular(file, path, "read");
-  check(size <= max_bytes, "read", quoted(path), " has ", size, " bytes, more than the ", max_bytes, " allowed");
-  std::string content(static_cast<std::size_t>(size), '\0');
-  std::size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t got = ::read(file, content.data() + done, content.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    check(got >= 0, "read", "cannot read ", quoted(path), ": ", std::strerror(errno));
-    if (got == 0) break;  // it became shorter
-    done += static_cast<std::size_t>(got);
-  }
-  content.resize(done);
-  return content;
+  return read_all(file, path, size, max_bytes);
 }
 
 NewFile::NewFile(const std::filesystem::path& path) : path_(path) {
@@ -149,6 +165,22 @@ std::size_t utf8_length(std::string_view text) {
       (first == 0xf4 && second > 0x8f))
     return 0;
   return length;
+}
+
+std::size_t find_invalid_utf8(std::string_view text) {
+  constexpr std::uint64_t high_bits = 0x8080808080808080;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    for (std::uint64_t eight = 0; at + 8 <= text.size(); at += 8) {  // ASCII, most of the time
+      std::memcpy(&eight, text.data() + at, 8);
+      if ((eight & high_bits) != 0) break;
+    }
+    if (at == text.size()) break;
+    const std::size_t length = utf8_length(text.substr(at));
+    if (length == 0) return at;
+    at += length;
+  }
+  return std::string_view::npos;
 }
 
 std::string printable(std::string_view text) {

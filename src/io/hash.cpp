@@ -9,6 +9,7 @@
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 namespace {
@@ -81,15 +82,10 @@ std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> fil
 }
 
 std::uint64_t hash_folder(const std::filesystem::path& folder) {
-  check(std::filesystem::is_directory(folder), "hash", "expected a folder, got ", quoted(folder));
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (!entry.path().filename().string().starts_with('.') && entry.is_regular_file()) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
+  check(is_folder(folder), "hash", "expected a folder, got ", quoted(folder));
   std::string all;
-  for (const std::filesystem::path& file : files)  // mapped: weights may be larger than memory
-    all +=
-        std::filesystem::relative(file, folder).generic_string() + '\0' + hex(content_hash(MappedFile(file).bytes()));
+  for (const std::filesystem::path& file : files_below(folder))  // mapped: weights may be larger than memory
+    all += file.lexically_relative(folder).generic_string() + '\0' + hex(content_hash(MappedFile(file).bytes()));
   return content_hash(all);
 }
 

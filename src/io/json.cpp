@@ -12,15 +12,14 @@
 namespace clip {
 
 Json parse_json(std::string_view text, const std::filesystem::path& file, int max_depth) {
-  const std::string name = printable(file.string());
   std::vector<std::set<std::string>> keys;  // of the objects we are in
   const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    check(depth < max_depth, "json", "'", name, "' is nested deeper than ", max_depth, " levels");
+    check(depth < max_depth, "json", quoted(file), " is nested deeper than ", max_depth, " levels");
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key) {
       auto key = value.get<std::string>();
-      check(!keys.back().contains(key), "json", "'", name, "' has the key '", printable(key), "' twice");
+      check(!keys.back().contains(key), "json", quoted(file), " has the key '", printable(key), "' twice");
       keys.back().insert(std::move(key));
     }
     return true;
@@ -28,20 +27,19 @@ Json parse_json(std::string_view text, const std::filesystem::path& file, int ma
   try {
     return Json::parse(text, watch);
   } catch (const Json::exception& e) {
-    fail("json", "'", name, "' is not valid JSON: ", printable(e.what()));
+    fail("json", quoted(file), " is not valid JSON: ", printable(e.what()));
   }
 }
 
 JsonFile::JsonFile(const std::filesystem::path& path)
     : path_(path), object_(parse_json(read_file(path, 1 << 26), path)) {
-  check(object_.is_object(), "json", "expected an object in '", printable(path.string()), "', got ",
-        object_.type_name());
+  check(object_.is_object(), "json", "expected an object in ", quoted(path), ", got ", object_.type_name());
 }
 
 void JsonFile::wrong(const std::string& key, const std::string& expected) const {
   std::string got = "nothing";
   if (object_.contains(key)) got = printable(object_[key].dump(-1, ' ', false, Json::error_handler_t::replace));
-  fail("config", "expected ", expected, " for '", key, "' in '", printable(path_.string()), "', got ", got);
+  fail("config", "expected ", expected, " for '", key, "' in ", quoted(path_), ", got ", got);
 }
 
 std::int64_t JsonFile::integer(const std::string& key, std::int64_t lowest, std::int64_t highest) const {

@@ -17,12 +17,8 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    for (std::string_view left = line; !left.empty();) {
-      const std::size_t length = utf8_length(left);
-      if (length == 0)
-        fail("read", "line ", lines.size() + 1, " of ", quoted(path), " is not valid UTF-8: '", printable(line), "'");
-      left.remove_prefix(length);
-    }
+    if (!is_utf8(line))
+      fail("read", "line ", lines.size() + 1, " of ", quoted(path), " is not valid UTF-8: '", printable(line), "'");
     lines.emplace_back(line);
   }
   return lines;

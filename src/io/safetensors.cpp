@@ -7,6 +7,7 @@
 
 #include "clip/ops/cast.hpp"
 #include "src/io/element_types.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
 #include "src/io/safetensors_header.hpp"
 
@@ -25,9 +26,9 @@ std::uint64_t read_u64(const std::byte* bytes) {
 }  // namespace
 
 SafeTensors SafeTensors::open(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return path.extension() == ".json" ? open_shards(path) : open_file(path);
+  if (!is_folder(path)) return path.extension() == ".json" ? open_shards(path) : open_file(path);
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
-    if (std::filesystem::exists(path / name)) return open(path / name);
+    if (is_there(path / name)) return open(path / name);
   fail("safetensors", "no model.safetensors or model.safetensors.index.json in ", quoted(path),
        "; weights_convert makes one of other formats");
 }
@@ -58,7 +59,7 @@ SafeTensors SafeTensors::open_file(const std::filesystem::path& path) {
 
 SafeTensors SafeTensors::open_shards(const std::filesystem::path& index) {
   const JsonFile json(index);
-  if (!json.has("weight_map") || !json.json()["weight_map"].is_object())
+  if (!json.has("weight_map") || !json.json()["weight_map"].is_object() || json.json()["weight_map"].empty())
     json.wrong("weight_map", "an object of tensor and file names");
   std::map<std::string, std::size_t> shards;  // how many tensors each should have
   for (const auto& [name, shard] : json.json()["weight_map"].items()) {
@@ -124,7 +125,8 @@ void save_safetensors(const std::filesystem::path& path, std::span<const NamedTe
                       const std::map<std::string, std::string>& metadata) {
   std::vector<const NamedTensor*> order;
   for (const NamedTensor& tensor : tensors) {
-    check(tensor.tensor.defined() && tensor.name.size() <= longest_tensor_name && tensor.name != "__metadata__",
+    const std::string& name = tensor.name;
+    check(tensor.tensor.defined() && !name.empty() && name.size() <= longest_tensor_name && name != "__metadata__",
           "safetensors", "cannot write tensor '", printable(tensor.name), "' to ", quoted(path),
           tensor.tensor.defined() ? ": no possible name" : ": it is undefined");
     order.push_back(&tensor);

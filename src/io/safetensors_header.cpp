@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
 #include "src/io/element_types.hpp"
 #include "src/io/json.hpp"
 
@@ -17,7 +18,7 @@ constexpr std::size_t most_tensors = 1'000'000;
 /// three levels, so anything deeper is already wrong.
 class HeaderReader : public Json::json_sax_t {
  public:
-  explicit HeaderReader(const std::filesystem::path& file) : file_(printable(file.string())) {}
+  explicit HeaderReader(const std::filesystem::path& file) : file_(quoted(file)) {}
 
   SafeTensorsHeader header;
 
@@ -28,8 +29,7 @@ class HeaderReader : public Json::json_sax_t {
       if (std::exchange(has_metadata_, true)) wrong("one '__metadata__'", "two");
       level_ = Level::metadata;
     } else if (level_ == Level::header) {
-      check(header.tensors.size() < most_tensors, "safetensors", "'", file_, "' has more than ", most_tensors,
-            " tensors");
+      check(header.tensors.size() < most_tensors, "safetensors", file_, " has more than ", most_tensors, " tensors");
       header.tensors.emplace_back().info.name = name_;
       seen_ = {};
       level_ = Level::tensor;
@@ -48,14 +48,14 @@ class HeaderReader : public Json::json_sax_t {
   }
   bool key(std::string& text) override {
     if (level_ == Level::header) {
-      check(text.size() <= longest_tensor_name, "safetensors", "'", file_, "' has a name of ", text.size(),
+      check(text.size() <= longest_tensor_name, "safetensors", file_, " has a name of ", text.size(),
             " bytes, more than ", longest_tensor_name, ": '", printable(text), "'");
       name_ = std::move(text);
       return true;
     }
     key_ = std::move(text);
     if (level_ == Level::metadata) {
-      check(header.metadata.size() < most_tensors, "safetensors", "'", file_, "' has too much '__metadata__'");
+      check(header.metadata.size() < most_tensors, "safetensors", file_, " has too much '__metadata__'");
       return true;
     }
     bool& seen = key_ == "dtype" ? seen_.type : key_ == "shape" ? seen_.shape : seen_.offsets;
@@ -106,7 +106,7 @@ class HeaderReader : public Json::json_sax_t {
   bool boolean(bool value) override { wrong(wanted(), value ? "true" : "false"); }
   bool binary(Json::binary_t&) override { wrong(wanted(), "binary data"); }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    fail("safetensors", "the header of '", file_, "' is not valid JSON: ", printable(e.what()));
+    fail("safetensors", "the header of ", file_, " is not valid JSON: ", printable(e.what()));
   }
 
  private:
@@ -123,7 +123,7 @@ class HeaderReader : public Json::json_sax_t {
     return {};
   }
   [[noreturn]] void wrong(const std::string& expected, const std::string& got) const {
-    fail("safetensors", "expected ", expected, ", got ", got, " (tensor '", printable(name_), "' of '", file_, "')");
+    fail("safetensors", "expected ", expected, ", got ", got, " (tensor '", printable(name_), "' of ", file_, ")");
   }
 
   Shape checked_shape() const {
@@ -161,8 +161,7 @@ class HeaderReader : public Json::json_sax_t {
 
 SafeTensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes,
                                            const std::filesystem::path& file) {
-  const std::string shown = printable(file.string());
-  check(text.starts_with('{'), "safetensors", "'", shown, "' is no safetensors file: its header is no JSON object");
+  check(text.starts_with('{'), "safetensors", quoted(file), " is no safetensors file: its header is no JSON object");
   HeaderReader reader(file);
   Json::sax_parse(text.data(), text.data() + text.size(), &reader);
   SafeTensorsHeader header = std::move(reader.header);
@@ -171,11 +170,11 @@ SafeTensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
                    [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   std::uint64_t expected = 0;
   for (const auto& entry : header.tensors) {
-    check(entry.begin == expected, "safetensors", "expected the bytes of tensor '", printable(entry.info.name),
-          "' of '", shown, "' to start at ", expected, ", where the one before ends, got ", entry.begin);
+    check(entry.begin == expected, "safetensors", "expected the bytes of tensor '", printable(entry.info.name), "' of ",
+          quoted(file), " to start at ", expected, ", where the one before ends, got ", entry.begin);
     expected = entry.end;
   }
-  check(expected == data_bytes, "safetensors", "'", shown, "' should have ", expected,
+  check(expected == data_bytes, "safetensors", quoted(file), " should have ", expected,
         " bytes of tensors after its header, but has ", data_bytes,
         expected > data_bytes ? ": it is cut off, fetch it again" : "");
   return header;

@@ -16,6 +16,7 @@
 #include "clip/ops/matmul.hpp"
 #include "clip/ops/view.hpp"
 #include "src/io/json.hpp"
+#include "src/models/model_size.hpp"
 
 namespace clip {
 namespace {
@@ -86,6 +87,12 @@ BertConfig BertConfig::read(const std::filesystem::path& folder) {
   return config;
 }
 
+std::int64_t BertConfig::parameters() const {
+  const std::int64_t embeddings = (vocab_size + max_positions + token_types + 2) * size;
+  const std::int64_t attention = 4 * (size * size + size), up_and_down = 2 * size * feed_forward + feed_forward + size;
+  return embeddings + layers * (attention + up_and_down + 4 * size);
+}
+
 Tensor HiddenStates::cls() const {
   check(rows.defined() && offsets.defined(), "cls", "expected hidden states, got none");
   const std::int64_t count = offsets.numel() - 1;
@@ -150,8 +157,10 @@ Bert::Bert(const BertConfig& c, Init init) : config(c), embeddings(c, init) {
   pooler.emplace(c.size, c.size, init);
 }
 Bert Bert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
-  Bert model(BertConfig::read(folder), Init::none());
+  const BertConfig config = BertConfig::read(folder);
   const SafeTensors file = SafeTensors::open(folder);
+  check_model_size(config.parameters(), folder / "config.json", file);
+  Bert model(config, Init::none());
   const WeightNames names = weight_names(file.tensors(), file.path().string(), Architecture::bert);
   if (names.source_of("pooler.dense.weight") == nullptr) model.pooler.reset();
   clip::load(members(model), file, names, device, type);
@@ -163,8 +172,10 @@ HiddenStates Bert::operator()(const Tokens& tokens, Random* random) const {
 Tensor Bert::cls(const Tokens& tokens, Random* random) const { return encode_cls(embeddings, layers, tokens, random); }
 
 DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& device, dtype type) {
-  DistilBert model(BertConfig::read(folder), Init::none());
+  const BertConfig config = BertConfig::read(folder);
   const SafeTensors file = SafeTensors::open(folder);
+  check_model_size(config.parameters(), folder / "config.json", file);
+  DistilBert model(config, Init::none());
   clip::load(members(model), file, weight_names(file.tensors(), file.path().string(), Architecture::distilbert), device,
              type);
   return model;

@@ -6,7 +6,10 @@
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "clip/ops/cast.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
+#include "src/models/model_size.hpp"
+#include "src/models/sentence_modules.hpp"
 
 namespace clip {
 namespace {
@@ -15,27 +18,26 @@ namespace fs = std::filesystem;
 
 /// The files of a model folder, in another: linked, or copied.
 void link_folder(const fs::path& from, const fs::path& to) {
-  check(fs::is_directory(from), "dual_encoder", "expected a model folder, but ", quoted(from), " is none");
-  fs::remove_all(to);
-  fs::create_directories(to);
-  for (fs::recursive_directory_iterator at(from), end; at != end; ++at) {
-    const fs::path relative = fs::relative(at->path(), from);
-    if (at->path().filename().string().starts_with('.')) {
-      if (at->is_directory()) at.disable_recursion_pending();
-    } else if (at->is_directory()) {
-      fs::create_directories(to / relative);
-    } else if (at->is_regular_file()) {
-      std::error_code no_link;
-      fs::create_hard_link(fs::canonical(at->path()), to / relative, no_link);
-      if (no_link) write_file(to / relative, read_file(at->path(), std::uint64_t{1} << 40));
-    }
+  check(is_folder(from), "dual_encoder", "expected a model folder, but ", quoted(from), " is none");
+  std::error_code error;
+  fs::remove_all(to, error);
+  check(!error, "dual_encoder", "cannot replace the folder ", quoted(to), ": ", error.message());
+  for (const fs::path& file : files_below(from)) {
+    const fs::path target = to / file.lexically_relative(from), source = fs::canonical(file, error);
+    make_folder(target.parent_path());
+    if (!error) fs::create_hard_link(source, target, error);
+    if (error) write_file(target, read_file(file, std::uint64_t{1} << 40));
   }
 }
 
 void replace_weights(const std::vector<Member>& weights, const fs::path& folder) {
   save(weights, folder / "model.safetensors");
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (is_weights_file(entry.path()) && entry.path().filename() != "model.safetensors") fs::remove(entry.path());
+  std::error_code error;
+  for (const fs::path& file : list_folder(folder))
+    if (is_weights_file(file) && file.filename() != "model.safetensors") {
+      fs::remove(file, error);
+      check(!error, "dual_encoder", "cannot remove ", quoted(file), ": ", error.message());
+    }
 }
 
 }  // namespace
@@ -47,8 +49,10 @@ bool DualEncoder::is_in(const fs::path& folder) {
 DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_t image_size) {
   const JsonFile json(folder / "config.json");
   if (json.text("model_type") != "dual_encoder") json.wrong("model_type", "dual_encoder");
-  DualHeads heads(text_size, image_size, json.integer("projection_dim", 1, 65'536), Init::none());
+  const std::int64_t size = json.integer("projection_dim", 1, 65'536);
   const SafeTensors file = SafeTensors::open(folder / "model.safetensors");
+  check_model_size(size * (text_size + image_size + 2 * size + 8), json.path(), file);
+  DualHeads heads(text_size, image_size, size, Init::none());
   if (file.has("logit_scale")) heads.logit_scale = Tensor({1});
   if (file.has("logit_bias")) heads.logit_bias = Tensor({1});
   clip::load(members(heads), file);
@@ -69,12 +73,13 @@ void save_heads(DualHeads& heads, const fs::path& folder) {
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
 
-void save_weights(TextEncoder& encoder, const fs::path& folder) { replace_weights(members(encoder), folder); }
+void save_weights(TextEncoder& encoder, const fs::path& folder) {
+  replace_weights(members(encoder), read_sentence_modules(folder).transformer);
+}
 void save_weights(ImageEncoder& encoder, const fs::path& folder) { replace_weights(members(encoder), folder); }
 
 void save_dual_encoder(DualHeads& heads, const fs::path& text_model, const fs::path& image_model,
                        const fs::path& folder) {
-  fs::create_directories(folder);
   link_folder(text_model, folder / "text");
   link_folder(image_model, folder / "image");
   save_heads(heads, folder);

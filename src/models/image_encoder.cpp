@@ -4,12 +4,13 @@
 #include <utility>
 
 #include "clip/ops/cast.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 
 bool has_weights(const std::filesystem::path& folder) {
-  const std::filesystem::directory_iterator files(folder);
-  return std::any_of(begin(files), end(files), [](const auto& entry) { return is_weights_file(entry.path()); });
+  const std::vector<std::filesystem::path> files = list_folder(folder);
+  return std::any_of(files.begin(), files.end(), is_weights_file);
 }
 
 ImageEncoder ImageEncoder::load(const std::filesystem::path& folder, const Device& device, dtype type) {

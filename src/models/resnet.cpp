@@ -8,6 +8,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/pool.hpp"
 #include "src/io/json.hpp"
+#include "src/models/model_size.hpp"
 
 namespace clip {
 namespace {
@@ -46,6 +47,24 @@ ResNetConfig ResNetConfig::read(const std::filesystem::path& folder) {
   for (const char* key : {"downsample_in_first_stage", "downsample_in_bottleneck"})
     if (json.boolean(key, false)) json.wrong(key, "false");
   return config;
+}
+
+std::int64_t ResNetConfig::parameters() const {
+  const auto conv_norm = [](std::int64_t from, std::int64_t to, std::int64_t kernel) {
+    return from * to * kernel * kernel + 4 * to;
+  };
+  std::int64_t sum = conv_norm(channels, stem, 7), in = stem;
+  for (std::size_t s = 0; s < widths.size(); ++s) {
+    const std::int64_t out = widths[s], inner = bottleneck ? out / reduction : out;
+    const auto block = [&](std::int64_t from) {
+      if (!bottleneck) return conv_norm(from, out, 3) + conv_norm(out, out, 3);
+      return conv_norm(from, inner, 1) + conv_norm(inner, inner, 3) + conv_norm(inner, out, 1);
+    };
+    sum += block(in) + (depths[s] - 1) * block(out);
+    if (in != out || s > 0) sum += conv_norm(in, out, 1);
+    in = out;
+  }
+  return sum + (classes > 0 ? (in + 1) * classes : 0);
 }
 
 ResNetBlock::ResNetBlock(const ResNetConfig& config, std::int64_t in, std::int64_t out, std::int64_t stride, Init init)
@@ -89,6 +108,7 @@ ResNet ResNet::load(const std::filesystem::path& folder, const Device& device) {
   const SafeTensors file = SafeTensors::open(folder);
   const WeightNames names = weight_names(file.tensors(), file.path().string(), Architecture::resnet);
   if (const std::string* bias = names.source_of("fc.bias")) config.classes = file.info(*bias).shape.numel();
+  check_model_size(config.parameters(), folder / "config.json", file);
   ResNet model(config, Init::none());
   clip::load(members(model), file, names, device);
   return model;

@@ -4,9 +4,6 @@
 
 namespace clip {
 
-/// The position of the first byte that is not part of valid UTF-8; `npos` when all of it is valid.
-std::size_t find_invalid_utf8(std::string_view text);
-
 /// The code point that starts at `at`, which moves behind it. The text must be valid.
 inline char32_t next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };

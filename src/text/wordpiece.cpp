@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clip/io/file.hpp"
 #include "src/text/bert_characters.hpp"
 #include "src/text/trie.hpp"
 #include "src/text/utf8.hpp"

@@ -8,8 +8,8 @@
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
-#include "src/text/utf8.hpp"
 
 namespace clip {
 namespace {
@@ -22,11 +22,6 @@ constexpr std::size_t longest_literal = 256;           // bytes; it is tried whe
 
 using TokenIds = std::vector<std::pair<std::string, std::int32_t>>;
 
-std::string quoted(const path& file) {
-  const std::string name = printable(file.string());
-  return '\'' + name + '\'';
-}
-
 /// vocab.txt: a token a line, numbered from 0.
 TokenIds read_vocabulary(const path& file) {
   const std::string content = read_file(file, largest_vocabulary);
@@ -36,18 +31,13 @@ TokenIds read_vocabulary(const path& file) {
     std::string token = content.substr(at, end - at);
     if (!token.empty() && token.back() == '\r') token.pop_back();
     const auto line = static_cast<std::int32_t>(pieces.size());
-    if (find_invalid_utf8(token) != std::string::npos)
+    if (!is_utf8(token))
       fail("wordpiece", "expected UTF-8 in ", quoted(file), ", got '", printable(token), "' in line ", line + 1);
     if (line >= most_tokens) fail("wordpiece", quoted(file), " has more than ", most_tokens, " lines");
     pieces.emplace_back(std::move(token), line);
     at = end + 1;
   }
   return pieces;
-}
-
-bool is_there(const path& file) {
-  std::error_code ignored;
-  return std::filesystem::exists(file, ignored);
 }
 
 /// One of the files that may be there.

@@ -9,6 +9,7 @@
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "clip/ops/cast.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 namespace {
@@ -55,9 +56,9 @@ Checkpoints::Checkpoints(const fs::path& folder, int keep) : folder_(folder), ke
 
 std::vector<fs::path> Checkpoints::files() const {
   std::vector<fs::path> files;
-  std::error_code none;  // no folder: nothing was saved
-  for (const auto& entry : fs::directory_iterator(folder_, none))
-    if (step_of(entry.path()) >= 0) files.push_back(entry.path());
+  if (!is_there(folder_)) return files;  // nothing was saved
+  for (const fs::path& path : list_folder(folder_))
+    if (step_of(path) >= 0) files.push_back(path);
   std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) { return step_of(a) > step_of(b); });
   return files;
 }
@@ -67,9 +68,7 @@ void Checkpoints::save(std::int64_t step, std::span<const NamedTensor> tensors, 
   check(step >= 0 && number.size() <= digits, "checkpoint", "expected a step of at most ", digits, " digits, got ",
         step);
   number.insert(0, digits - number.size(), '0');
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  check(!error, "checkpoint", "cannot make the folder ", quoted(folder_), ": ", error.message());
+  make_folder(folder_);
 
   std::map<std::string, Tensor> all;
   for (const NamedTensor& tensor : tensors) {
@@ -89,9 +88,10 @@ void Checkpoints::save(std::int64_t step, std::span<const NamedTensor> tensors, 
   std::size_t kept = 0;
   for (const fs::path& other : files())
     if (step_of(other) > step || ++kept > keep_) old.push_back(other);
-  for (const auto& entry : fs::directory_iterator(folder_))
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos) old.push_back(entry.path());
-  for (const fs::path& path : old) fs::remove(path, error);  // what cannot be removed does no harm
+  for (const fs::path& path : list_folder(folder_))
+    if (path.filename().string().find(".tmp-") != std::string::npos) old.push_back(path);
+  std::error_code harmless;
+  for (const fs::path& path : old) fs::remove(path, harmless);
 }
 
 Checkpoint load_checkpoint(const fs::path& path) {
@@ -108,10 +108,14 @@ Checkpoint load_checkpoint(const fs::path& path) {
   const std::string sums = said("checksums"), step = said("step");
   check(seal(step, checkpoint.state, sums) == said("seal"), "checkpoint", quoted(path),
         " is damaged: the checksum of its state is wrong");
-  for (const auto& [name, tensor] : checkpoint.tensors)
-    check(sums.find(checksum(name, tensor) + " " + name + "\n") != std::string::npos, "checkpoint", quoted(path),
-          " is damaged: the checksum of tensor '", printable(name), "' is wrong");
-  check(sums == checksums(checkpoint.tensors), "checkpoint", quoted(path), " is damaged: it lacks tensors");
+  std::string_view rest = sums;  // in the order of names, as the tensors are
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    const std::string line = checksum(name, tensor) + " " + name + "\n";
+    check(rest.starts_with(line), "checkpoint", quoted(path), " is damaged: the checksum of tensor '", printable(name),
+          "' is wrong");
+    rest.remove_prefix(line.size());
+  }
+  check(rest.empty(), "checkpoint", quoted(path), " is damaged: it lacks tensors");
   check(std::from_chars(step.data(), step.data() + step.size(), checkpoint.step).ec == std::errc(), "checkpoint",
         quoted(path), " is damaged: its step is no number");
   return checkpoint;

@@ -15,6 +15,7 @@
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace clip {

@@ -11,6 +11,8 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/data.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 
 namespace {
@@ -20,12 +22,6 @@ using namespace clip::test;
 namespace fs = std::filesystem;
 
 Outcome embed(std::vector<std::string> arguments) { return run_program("embed", arguments); }
-
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  UNSCOPED_INFO("in: " << text);
-  return false;
-}
 
 /// A folder with a small BERT, and one with a small ResNet.
 struct Models {
@@ -72,7 +68,7 @@ TEST_CASE("embed writes a row for each line", "[embed]") {
 TEST_CASE("embed writes a row for each picture, and its path", "[embed]") {
   const NoGrad guard;
   const Models models;
-  const fs::path pictures = models.folder / "pictures", data = fs::path(CLIP_TEST_DATA) / "image";
+  const fs::path pictures = models.folder / "pictures", data = test_data("image");
   fs::create_directory(pictures);
   fs::copy(data / "rgb8.png", pictures / "b.png");
   fs::copy(data / "444.jpg", pictures / "a.JPG");
@@ -101,6 +97,28 @@ TEST_CASE("embed writes a row for each picture, and its path", "[embed]") {
   CHECK(contains(skipped.error, "skipped 1 of 3 pictures"));
   CHECK(read_npy(out).shape() == Shape{2, 16});
   CHECK(read_file(out + ".paths.txt") == files[1].string() + "\n" + files[0].string() + "\n");
+
+  fs::remove(out);
+  fs::remove(out + ".paths.txt");
+  models.folder.write("list.txt", "pictures/bad.png\npictures/none.png\n");
+  const Outcome none = embed({"--model", models.image, "--images", list, "--output", out, "--skip-bad"});
+  CHECK(none.status == 1);
+  CHECK(contains(none.error, "error: [embed] expected pictures that can be read in " + quoted(fs::path(list))));
+  CHECK(!fs::exists(out));
+  CHECK(!fs::exists(out + ".paths.txt"));
+}
+
+TEST_CASE("embed leaves nothing when it is interrupted", "[embed]") {
+  const Models models;
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += "a dog on a beach and many words that it does not know\n";
+  const std::string lines = models.folder.write("lines.txt", text);
+  fs::create_directory(models.folder / "out");
+  const auto begun = [&] { return !fs::is_empty(models.folder / "out"); };
+  const int status = interrupt_program(
+      "embed", {"--model", models.text, "--text", lines, "--output", models.folder / "out/o.npy"}, begun);
+  CHECK(status == 1);
+  CHECK(!begun());
 }
 
 TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]") {
@@ -122,6 +140,8 @@ TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]")
   fails(2, "--output, --tokens or --pixels", {"--model", models.text, "--text", lines});
   fails(2, "--model is required", {"--text", lines});
   fails(2, "--batch", {"--model", models.text, "--text", lines, "--output", out, "--batch", "0"});
+  fails(2, "--seed", {"--model", models.text, "--text", lines, "--output", out, "--seed", "-1"});
+  fails(2, "--threads", {"--model", models.text, "--text", lines, "--output", out, "--threads", "4096"});
   fails(1, "expected cpu, cuda or cuda:N",
         {"--model", models.text, "--text", lines, "--output", out, "--device", "tpu"});
   fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", lines});

@@ -7,6 +7,7 @@
 #include "examples/support/font.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace {

@@ -6,6 +6,7 @@
 #include "clip/io/file.hpp"
 #include "examples/support/plot.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace {

@@ -1,5 +1,6 @@
 // The main job, from a data set to a search, as a user runs it.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <regex>
 #include <string>
@@ -9,6 +10,7 @@
 #include "clip/models/resnet.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 
 namespace {
@@ -16,12 +18,6 @@ namespace {
 using namespace clip;
 using namespace clip::test;
 namespace fs = std::filesystem;
-
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  UNSCOPED_INFO("in: " << text);
-  return false;
-}
 
 /// Captioned shapes, and two small encoders that know a few of the words.
 struct Job {
@@ -121,8 +117,10 @@ TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_
     fs::remove_all(job.folder / "cache");  // so that encoding is interrupted too
     int status = -1, stops = 0;
     for (int milliseconds = 20; status != 0; milliseconds += 1 + milliseconds / 5, ++stops) {
-      status = run_and_signal("train_flickr8k", job.command(parts, more), stops % 3 == 2 ? SIGINT : SIGKILL,
-                              std::chrono::milliseconds(milliseconds));
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+      status = interrupt_program(
+          "train_flickr8k", job.command(parts, more), [&] { return std::chrono::steady_clock::now() >= end; },
+          stops % 3 == 2 ? SIGINT : SIGKILL);
       REQUIRE((status == -1 || status == 0 || stops % 3 == 2));
     }
     INFO(trained << ": stopped " << stops << " times");

@@ -1,6 +1,4 @@
 // Any bytes as a text for a small vocabulary, and as the vocabulary itself.
-#include <unistd.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +7,7 @@
 #include "clip/core/error.hpp"
 #include "clip/text/wordpiece.hpp"
 #include "src/text/wordpiece_files.hpp"
+#include "tests/support/temporary.hpp"
 
 namespace {
 
@@ -16,18 +15,9 @@ using namespace clip;
 
 const std::string special = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
 
-/// A folder that goes when the program ends.
-struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("clipcore-fuzz-" + std::to_string(::getpid()));
-  Folder() { std::filesystem::create_directories(path); }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
 std::filesystem::path folder() {
-  static const Folder one;
-  return one.path;
+  static const test::TemporaryFolder one;
+  return one.path();
 }
 
 void write(const std::string& vocabulary, const std::string& config) {

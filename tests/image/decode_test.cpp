@@ -5,6 +5,7 @@
 #include "clip/io/file.hpp"
 #include "tests/image/golden.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -34,6 +35,15 @@ TEST_CASE("every kind of picture has the pixels that Pillow gives it", "[image]"
     CHECK(image.height == height);
     CHECK(hash_of(image.pixels) == hash);
   }
+}
+
+TEST_CASE("a palette's transparency is kept", "[image]") {
+  const Image image = read_image(image_data / "palette8.png");
+  REQUIRE(image.colors == Colors::rgba);
+  CHECK(image.indexed);
+  std::set<int> alphas;
+  for (std::size_t i = 3; i < image.pixels.size(); i += 4) alphas.insert(image.pixels[i]);
+  CHECK(alphas == std::set<int>{0, 128, 255});  // of the first entry, the second, and those without
 }
 
 TEST_CASE("a picture cut off anywhere is an error, or was complete", "[image]") {

@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/data.hpp"
+
 namespace clip::test {
 
-inline const std::filesystem::path image_data = std::filesystem::path(CLIP_TEST_DATA) / "image";
+inline const std::filesystem::path image_data = test_data("image");
 
 /// FNV-1a, 64 bits, in hexadecimal.
 template <class T>

@@ -3,6 +3,7 @@
 #include "clip/io/file.hpp"
 #include "tests/image/golden.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -15,6 +16,11 @@ using Path = std::filesystem::path;
 Preprocessor load_json(const TemporaryFolder& folder, const std::string& config) {
   write_file(folder / "preprocessor_config.json", config);
   return Preprocessor::load(folder.path());
+}
+
+void check_row(const Tensor& batch, std::int64_t row, const Preprocessor& preprocess, const Path& file) {
+  const Tensor one = preprocess(read_image(file));
+  CHECK(batch.view(row * one.numel(), one.shape()).to_vector() == one.to_vector());
 }
 
 }  // namespace
@@ -44,10 +50,7 @@ TEST_CASE("a batch is its pictures, on any number of threads", "[image][threads]
       files.push_back(image_data / name);
   const Tensor batch = preprocess(files);
   REQUIRE(batch.shape() == Shape{28, 224, 224, 3});
-  for (std::int64_t i = 0; i < 28; ++i) {
-    const Tensor one = preprocess(read_image(files[static_cast<std::size_t>(i)]));
-    CHECK(batch.view(i * one.numel(), one.shape()).to_vector() == one.to_vector());
-  }
+  for (std::int64_t i = 0; i < 28; ++i) check_row(batch, i, preprocess, files[static_cast<std::size_t>(i)]);
   CHECK(preprocess(std::span<const Path>{}).shape() == Shape{0, 224, 224, 3});
 }
 
@@ -70,10 +73,8 @@ TEST_CASE("bad pictures throw, or are reported in order and left out", "[image][
   CHECK(why.find("broken.jpg': ") < why.find("text.png': "));
   CHECK(why.find("text.png': ") < why.find("none.jpg': "));
   REQUIRE(pixels.shape() == Shape{2, 90, 110, 3});
-  for (std::int64_t i = 0; i < 2; ++i) {
-    const Tensor one = preprocess(read_image(files[static_cast<std::size_t>(2 * i + 1)]));
-    CHECK(pixels.view(i * one.numel(), one.shape()).to_vector() == one.to_vector());
-  }
+  check_row(pixels, 0, preprocess, files[1]);
+  check_row(pixels, 1, preprocess, files[3]);
   const std::vector<Path> none{folder / "text.png"};
   CHECK(preprocess(none, [](std::size_t, const std::string&) {}).shape() == Shape{0, 90, 110, 3});
 }
@@ -137,6 +138,8 @@ TEST_CASE("a config that is not understood is refused by file and key", "[image]
       {R"({"background": "white"})", "'background'"},
       {R"({"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0})", "'crop_pct'"},
       {R"({"image_processor_type": "ConvNextImageProcessor", "size": {"height": 3, "width": 3}})", "'size'"},
+      {R"({"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.011, "size": {"shortest_edge": 224}})",
+       "expected a shorter side of 0 to 16384"},
       {R"([])", "expected an object"},
       {R"({"size": )", "not valid JSON"},
   };
@@ -154,5 +157,15 @@ TEST_CASE("a config that is not understood is refused by file and key", "[image]
     config[config.find(key)] = 'x';
     write_file(folder / "config.json", config);
     CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, key));
+  }
+  const std::pair<std::string, std::string> out_of_range[] = {
+      {R"(0.011, "mean": 0, "std": 1)", "a shorter side of 0 to 16384"}, {R"(1, "mean": 0, "std": 0)", "std"}};
+  for (const auto& [rest, message] : out_of_range) {
+    write_file(
+        folder / "config.json",
+        R"({"pretrained_cfg": {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": )" + rest + "}}");
+    const std::string expected = message;  // Clang 14 captures no structured binding
+    CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, expected));
+    CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, quoted(folder / "config.json")));
   }
 }

@@ -2,6 +2,7 @@
 
 #include "tests/image/golden.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;

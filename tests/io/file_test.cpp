@@ -10,6 +10,7 @@
 #include "clip/io/lines.hpp"
 #include "src/io/json.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace clip {
@@ -34,6 +35,14 @@ TEST_CASE("files are read whole, mapped or copied", "[file]") {
   CHECK(read_file(folder / "empty").empty());
   CHECK(MappedFile(folder / "empty").bytes().empty());
   CHECK(throws_with([&] { read_file(folder / "a", 10); }, "has 11 bytes, more than the 10 allowed"));
+}
+
+TEST_CASE("files that do not tell their size are read too", "[file]") {
+  const std::string version = read_file("/proc/version");
+  CHECK(version.starts_with("Linux"));
+  const MappedFile mapped("/proc/version");
+  CHECK(std::string(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()) == version);
+  CHECK(throws_with([&] { read_file("/proc/version", 5); }, "more than the 5 allowed"));
 }
 
 TEST_CASE("only regular files are read, without waiting", "[file]") {
@@ -92,6 +101,14 @@ TEST_CASE("texts from files are shown in one line", "[file]") {
   CHECK(printable("\xff\xc3(\xe2\x82") == "\\xff\\xc3(\\xe2\\x82");  // no UTF-8, and a sequence cut short
   CHECK(printable("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80").find("\xc0") == std::string::npos);  // forbidden forms
   CHECK(printable(std::string(1000, 'x')) == std::string(200, 'x') + "…");
+}
+
+TEST_CASE("the first byte that is no UTF-8 is found", "[file]") {
+  CHECK(is_utf8(""));
+  CHECK(is_utf8("ASCII of more than eight bytes, größe 犬 🐕"));
+  CHECK(find_invalid_utf8("ASCII of more than eight bytes \xff") == 31);
+  CHECK(find_invalid_utf8("größe\xed\xa0\x80") == 7);
+  CHECK(find_invalid_utf8("12345678\xe7\x8a") == 8);  // cut short
 }
 
 TEST_CASE("lines are read from any system's text files", "[lines]") {

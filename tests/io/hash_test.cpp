@@ -6,6 +6,7 @@
 
 #include "clip/io/file.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace clip {
@@ -64,6 +65,10 @@ TEST_CASE("a folder's hash tells every change in it", "[hash]") {
   folder.write("sub/c", "2");
   fs::rename(folder / "sub/c", folder / "sub/b");
   CHECK(hash_folder(folder.path()) == first);
+  fs::create_directory(folder / ".cache");
+  folder.write(".cache/x", "4");
+  CHECK(hash_folder(folder.path()) == first);
+  CHECK(hash_folder(folder / "") == first);
   CHECK(throws_with([&] { hash_folder(folder / "a"); }, "expected a folder"));
 }
 

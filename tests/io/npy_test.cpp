@@ -3,6 +3,7 @@
 #include "clip/io/file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -30,7 +31,7 @@ TEST_CASE("a .npy file has the bytes that NumPy writes", "[io]") {
   CHECK(written(Tensor::of({258}, dtype::i32)) ==
         npy("{'descr': '<i4', 'fortran_order': False, 'shape': (1,), }", std::string("\x02\x01\0\0", 4)));
   CHECK(written(Tensor::of(0)) == npy("{'descr': '<f4', 'fortran_order': False, 'shape': (), }", std::string(4, '\0')));
-  check_throws([&] { written(Tensor::of({1}, dtype::bf16)); }, "expected f32 or i32");
+  CHECK(throws_with([&] { written(Tensor::of({1}, dtype::bf16)); }, "expected f32 or i32"));
 }
 
 TEST_CASE("a .npy file is read back, and anything odd is refused", "[io]") {
@@ -44,7 +45,7 @@ TEST_CASE("a .npy file is read back, and anything odd is refused", "[io]") {
     if (tensor.dtype() == dtype::f32) CHECK(read.to_vector() == tensor.to_vector());
   }
   const auto refused = [&](const std::string& bytes, const std::string& part) {
-    check_throws([&] { read_npy(folder.write("y.npy", bytes)); }, part);
+    CHECK(throws_with([&] { read_npy(folder.write("y.npy", bytes)); }, part));
   };
   const std::string good = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "12345678");
   CHECK(read_npy(folder.write("y.npy", good)).shape() == Shape{2});

@@ -4,6 +4,7 @@
 #include "tests/support/archive.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;

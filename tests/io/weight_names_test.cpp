@@ -1,6 +1,7 @@
 #include "clip/io/weight_names.hpp"
 
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;

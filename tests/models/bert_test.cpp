@@ -15,6 +15,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace clip {
@@ -143,7 +144,7 @@ TEST_CASE("weights that do not fit are all listed in one error", "[bert]") {
   Bert model = hash_filled<Bert>(small_bert);
   const auto load = [&] { return Bert::load(folder.path()); };
   CHECK(throws_with(load, "model.safetensors"));
-  save_renamed(model, folder / "model.safetensors", [](std::string name) {
+  save_renamed(model, folder / "model.safetensors", [](const std::string& name) {
     return name == "embeddings.LayerNorm.bias" ? "encoder.layer.7.output.LayerNorm.bias" : name;
   });
   CHECK(throws_with(load, "missing: embeddings.LayerNorm.bias [32]"));
@@ -151,6 +152,22 @@ TEST_CASE("weights that do not fit are all listed in one error", "[bert]") {
   model.layers[1].down.weight = zeros({32, 47});
   save(model, folder / "model.safetensors");
   CHECK(throws_with(load, "of another shape: encoder.layer.1.output.dense.weight is [32, 47], expected [32, 48]"));
+  std::string absurd = small_config;
+  absurd.replace(absurd.find("\"vocab_size\": 60"), 16, "\"vocab_size\": 9000000");
+  folder.write("config.json", absurd);
+  CHECK(throws_with(load, "config.json' describes a model of 2880"));
+}
+
+TEST_CASE("a BERT knows how many numbers its weights are", "[bert]") {
+  const auto count = [](auto model) {
+    std::int64_t sum = 0;
+    for (const Member& member : members(model)) sum += member.tensor->numel();
+    return sum;
+  };
+  CHECK(small_bert.parameters() + 32 * 33 == count(Bert(small_bert, Init::none())));
+  BertConfig distil = small_bert;
+  distil.token_types = 0;
+  CHECK(distil.parameters() == count(DistilBert(distil, Init::none())));
 }
 
 TEST_CASE("impossible configurations of BERT are refused by name", "[bert]") {

@@ -9,11 +9,12 @@
 #include "clip/io/safetensors.hpp"
 #include "clip/ops/cast.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/data.hpp"
 
 namespace clip::test {
 
 inline SafeTensors golden(const std::string& name) {
-  return SafeTensors::open(std::filesystem::path(CLIP_TEST_DATA) / "models" / (name + ".safetensors"));
+  return SafeTensors::open(test_data("models/" + name + ".safetensors"));
 }
 
 /// How a tensor differs from its reference as a whole.

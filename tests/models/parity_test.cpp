@@ -11,6 +11,7 @@
 #include "clip/models/text_encoder.hpp"
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
+#include "tests/support/data.hpp"
 
 namespace {
 
@@ -54,7 +55,7 @@ TEST_CASE("the table of docs/parity.md", "[.table]") {
   image_rows("ResNet50", "resnet50", {.classes = 1000});
   const std::filesystem::path minilm = std::filesystem::path(CLIP_MODELS) / "all-MiniLM-L6-v2";
   if (!std::filesystem::exists(minilm)) return;
-  const auto sentences = read_lines(std::filesystem::path(CLIP_TEST_DATA) / "sentences.txt");
+  const auto sentences = read_lines(test_data("sentences.txt"));
   for (const dtype type : {dtype::f32, dtype::bf16})
     row("all-MiniLM-L6-v2 (pretrained), 50 sentences", type, TextEncoder::load(minilm, {}, type)(sentences),
         golden("minilm").read("embeddings"));

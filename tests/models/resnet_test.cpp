@@ -9,6 +9,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace clip {
@@ -21,6 +22,7 @@ const ResNetConfig small_bottleneck = {.depths = {2, 1}, .widths = {16, 32}, .st
 const ResNetConfig resnet18 = {
     .bottleneck = false, .depths = {2, 2, 2, 2}, .widths = {64, 128, 256, 512}, .classes = 1000};
 const ResNetConfig resnet50 = {.classes = 1000};
+const ResNetConfig timm_resnet = {.depths = {1, 2, 1, 1}, .widths = {32, 64, 96, 128}, .classes = 10};
 
 void check_small(const ResNetConfig& config, const std::string& name, Mode mode) {
   const SafeTensors expected = golden(name + (mode == Mode::training ? "_training" : "_inference"));
@@ -48,11 +50,11 @@ TEST_CASE("small ResNets have the reference's values and gradients, in inference
   }
 }
 
-void check_full(const ResNetConfig& config, const std::string& name) {
+void check_whole(const ResNetConfig& config, const std::string& name, std::int64_t size) {
   const SafeTensors expected = golden(name);
   const NoGrad guard;
   const ResNet model = hash_filled<ResNet>(config);
-  const Tensor x = hash_images(2, 224);
+  const Tensor x = hash_images(2, size);
   ResNet apart = model, folded = model.folded(), bf16 = model.folded(dtype::bf16);
   for (ResNet* m : {&apart, &folded, &bf16}) {
     const bool f32 = m != &bf16;
@@ -69,9 +71,10 @@ void check_full(const ResNetConfig& config, const std::string& name) {
   }
 }
 
-TEST_CASE("ResNets of full size have the reference's values, folded and not, in f32 and bf16", "[resnet][full]") {
-  check_full(resnet18, "resnet18");
-  check_full(resnet50, "resnet50");
+TEST_CASE("whole ResNets have the reference's values, folded and not, in f32 and bf16", "[resnet][full]") {
+  check_whole(timm_resnet, "resnet_timm", 65);
+  check_whole(resnet18, "resnet18", 224);
+  check_whole(resnet50, "resnet50", 224);
 }
 
 TEST_CASE("a ResNet loads from a folder", "[resnet]") {
@@ -93,6 +96,19 @@ TEST_CASE("a ResNet loads from a folder", "[resnet]") {
   model.stages[0][1].third->norm.running_var = ones({15});
   save(model, folder / "model.safetensors");
   CHECK(throws_with([&] { ResNet::load(folder.path()); }, "layer1.1.bn3.running_var is [15], expected [16]"));
+  folder.write("config.json", R"({"model_type": "resnet", "depths": [2, 1], "hidden_sizes": [16, 65536]})");
+  CHECK(throws_with([&] { ResNet::load(folder.path()); }, "config.json' describes a model of "));
+}
+
+TEST_CASE("a ResNet knows how many numbers its weights are", "[resnet]") {
+  ResNetConfig with_classes = small_bottleneck;
+  with_classes.classes = 5;
+  for (const ResNetConfig& config : {small_basic, small_bottleneck, with_classes, resnet18, resnet50, timm_resnet}) {
+    ResNet model(config, Init::none());
+    std::int64_t count = 0;
+    for (const Member& member : members(model)) count += member.tensor->numel();
+    CHECK(config.parameters() == count);
+  }
 }
 
 TEST_CASE("impossible configurations of ResNet are refused by name", "[resnet]") {

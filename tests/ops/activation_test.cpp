@@ -5,6 +5,7 @@
 
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -63,6 +64,6 @@ TEST_CASE("activations hold far from zero", "[ops]") {
 }
 
 TEST_CASE("activations refuse integers", "[ops]") {
-  check_throws([] { gelu(Tensor::of({1}, dtype::i64)); }, "[gelu] expected f32 or bf16, got i64");
-  check_throws([] { quick_gelu(zeros({1}, dtype::f16)); }, "[quick_gelu] expected f32 or bf16, got f16");
+  CHECK(throws_with([] { gelu(Tensor::of({1}, dtype::i64)); }, "[gelu] expected f32 or bf16, got i64"));
+  CHECK(throws_with([] { quick_gelu(zeros({1}, dtype::f16)); }, "[quick_gelu] expected f32 or bf16, got f16"));
 }

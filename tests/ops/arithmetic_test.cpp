@@ -5,6 +5,7 @@
 #include "clip/autograd.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -111,15 +112,16 @@ TEST_CASE("scale, exp, log and expand agree with a double loop", "[ops]") {
 }
 
 TEST_CASE("arithmetic refuses operands that do not fit", "[ops]") {
-  check_throws([] { zeros({2, 3}) + zeros({2}); }, "[add] expected shapes that broadcast, got [2, 3] and [2]");
-  check_throws([] { zeros({2}) * zeros({2}, dtype::bf16); }, "[mul] expected operands of one dtype, got f32 and bf16");
-  check_throws([] { zeros({2}, dtype::i32) / zeros({2}, dtype::i32); }, "[div] expected f32 or bf16, got i32");
-  check_throws([] { zeros({0}, dtype::i32) + zeros({0}, dtype::i32); }, "[add] expected f32 or bf16, got i32");
-  check_throws([] { zeros({2}) - Tensor(); }, "[sub] expected a defined tensor, got an undefined one");
-  check_throws([] { expand(zeros({2}), {3}); }, "[expand] expected shapes that broadcast, got [2] and [3]");
-  check_throws(
+  CHECK(throws_with([] { zeros({2, 3}) + zeros({2}); }, "[add] expected shapes that broadcast, got [2, 3] and [2]"));
+  CHECK(throws_with([] { zeros({2}) * zeros({2}, dtype::bf16); },
+                    "[mul] expected operands of one dtype, got f32 and bf16"));
+  CHECK(throws_with([] { zeros({2}, dtype::i32) / zeros({2}, dtype::i32); }, "[div] expected f32 or bf16, got i32"));
+  CHECK(throws_with([] { zeros({0}, dtype::i32) + zeros({0}, dtype::i32); }, "[add] expected f32 or bf16, got i32"));
+  CHECK(throws_with([] { zeros({2}) - Tensor(); }, "[sub] expected a defined tensor, got an undefined one"));
+  CHECK(throws_with([] { expand(zeros({2}), {3}); }, "[expand] expected shapes that broadcast, got [2] and [3]"));
+  CHECK(throws_with(
       [] {
         expand(zeros({3, 3}), {1, 3});
       },
-      "[expand] expected a shape that [3, 3] broadcasts to, got [1, 3]");
+      "[expand] expected a shape that [3, 3] broadcasts to, got [1, 3]"));
 }

@@ -8,6 +8,7 @@
 #include "clip/ops/view.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -239,41 +240,45 @@ TEST_CASE("attention computes only the gradients that are needed", "[ops]") {
 
 TEST_CASE("attention says what it cannot take", "[ops]") {
   const Tensor x = ones({2, 3, 4, 5}), rows = ones({6, 4, 5});
-  check_throws([&] { attention(rows, rows, rows); },
-               "[attention] expected q, k, v [N, L, H, D] that agree, got [6, 4, 5]");
-  check_throws([&] { attention(x, ones({2, 3, 4, 6}), x); }, "that agree, got [2, 3, 4, 5], [2, 3, 4, 6]");
-  check_throws([&] { attention(x, x, ones({2, 4, 4, 5})); }, "that agree, got");
-  check_throws([&] { attention(x, x, ones(x.shape(), dtype::bf16)); },
-               "expected q, k, v of one dtype, got f32, f32, bf16");
+  CHECK(throws_with([&] { attention(rows, rows, rows); },
+                    "[attention] expected q, k, v [N, L, H, D] that agree, got [6, 4, 5]"));
+  CHECK(throws_with([&] { attention(x, ones({2, 3, 4, 6}), x); }, "that agree, got [2, 3, 4, 5], [2, 3, 4, 6]"));
+  CHECK(throws_with([&] { attention(x, x, ones({2, 4, 4, 5})); }, "that agree, got"));
+  CHECK(throws_with([&] { attention(x, x, ones(x.shape(), dtype::bf16)); },
+                    "expected q, k, v of one dtype, got f32, f32, bf16"));
   const Tensor ids = ones(x.shape(), dtype::i32);
-  check_throws([&] { attention(ids, ids, ids); }, "[attention] expected f32 or bf16, got i32");
+  CHECK(throws_with([&] { attention(ids, ids, ids); }, "[attention] expected f32 or bf16, got i32"));
   const Tensor none = ones({2, 3, 4, 0});
-  check_throws([&] { attention(none, none, none); }, "expected heads of at least one element");
+  CHECK(throws_with([&] { attention(none, none, none); }, "expected heads of at least one element"));
   const Tensor more = ones({2, 6, 4, 5});
-  check_throws([&] { attention(x, more, more, {.causal = true}); },
-               "[attention] expected as many queries as keys for causal, got 3 and 6");
-  check_throws(
+  CHECK(throws_with([&] { attention(x, more, more, {.causal = true}); },
+                    "[attention] expected as many queries as keys for causal, got 3 and 6"));
+  CHECK(throws_with(
       [&] {
         attention(x, x, x, {.mask = ones({2, 4}, dtype::u8)});
       },
-      "[attention] expected a mask u8 [2, 3], got u8 [2, 4]");
-  check_throws([&] { attention(x, x, x, {.mask = ones({2, 3})}); }, "expected a mask u8 [2, 3], got f32 [2, 3]");
+      "[attention] expected a mask u8 [2, 3], got u8 [2, 4]"));
+  CHECK(throws_with([&] { attention(x, x, x, {.mask = ones({2, 3})}); }, "expected a mask u8 [2, 3], got f32 [2, 3]"));
   const auto with = [&](const std::vector<std::int32_t>& offsets) {
     attention(rows, rows, rows, {.offsets = packed(offsets)});
   };
-  check_throws([&] { with({1, 6}); }, "[attention] expected offsets that start at 0 and ascend, got 1 at [0]");
-  check_throws([&] { with({0, 4, 3, 6}); }, "expected offsets that start at 0 and ascend, got 3 at [2]");
-  check_throws([&] { with({0, 4, 7}); }, "[attention] expected offsets that end at 6, the rows of k, got 7 at [2]");
-  check_throws(
+  CHECK(throws_with([&] { with({1, 6}); }, "[attention] expected offsets that start at 0 and ascend, got 1 at [0]"));
+  CHECK(throws_with([&] { with({0, 4, 3, 6}); }, "expected offsets that start at 0 and ascend, got 3 at [2]"));
+  CHECK(throws_with(
+      [&] {
+        with({0, 4, 7});
+      },
+      "[attention] expected offsets that end at 6, the rows of k, got 7 at [2]"));
+  CHECK(throws_with(
       [&] {
         attention(ones({2, 1, 4, 5}), rows, rows, {.offsets = packed({0, 6})});
       },
-      "[attention] expected offsets [3] for q [2, 1, 4, 5], got [2]");
-  check_throws([&] { with({}); }, "expected offsets i32 [S + 1], got i32 [0]");
-  check_throws([&] { attention(rows, rows, rows, {.offsets = ones({2}, dtype::i64)}); }, "got i64 [2]");
-  check_throws(
+      "[attention] expected offsets [3] for q [2, 1, 4, 5], got [2]"));
+  CHECK(throws_with([&] { with({}); }, "expected offsets i32 [S + 1], got i32 [0]"));
+  CHECK(throws_with([&] { attention(rows, rows, rows, {.offsets = ones({2}, dtype::i64)}); }, "got i64 [2]"));
+  CHECK(throws_with(
       [&] {
         attention(rows, rows, rows, {.mask = ones({1, 6}, dtype::u8), .offsets = packed({0, 6})});
       },
-      "[attention] expected a mask or offsets, got both");
+      "[attention] expected a mask or offsets, got both"));
 }

@@ -6,6 +6,7 @@
 #include "clip/core/random.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -109,22 +110,27 @@ TEST_CASE("batch_norm notices a running mean that changed before backward", "[op
   Tensor mean = zeros({2}), variance = ones({2});
   const Tensor y = batch_norm(x, ones({2}), zeros({2}), mean, variance);
   mean.fill(3);
-  check_throws([&] { backward(y, ones({4, 2})); }, "[batch_norm] expected input 3 unchanged");
+  CHECK(throws_with([&] { backward(y, ones({4, 2})); }, "[batch_norm] expected input 3 unchanged"));
 }
 
 TEST_CASE("batch_norm refuses wrong shapes and dtypes, and one value a channel in training", "[ops]") {
   const Tensor x = ones({2, 3}), p = ones({3});
   Tensor mean = zeros({3}), variance = ones({3}), low = zeros({3}, dtype::bf16), longer = zeros({4});
-  check_throws([&] { batch_norm(Tensor::of(1), p, p, mean, variance); }, "[batch_norm] expected rank >= 1");
-  check_throws([&] { batch_norm(x, ones({2}), p, mean, variance); }, "expected weight [3] for x [2, 3], got [2]");
-  check_throws([&] { batch_norm(x, p, ones({3}, dtype::bf16), mean, variance); }, "expected bias in f32 or x's f32");
-  check_throws([&] { batch_norm(x, p, p, longer, variance); }, "expected running_mean [3] for x [2, 3], got [4]");
-  check_throws([&] { batch_norm(x, p, p, mean, low); }, "expected running_var in f32, got bf16");
-  check_throws([&] { batch_norm(ones({2, 3}, dtype::i32), p, p, mean, variance); }, "expected f32 or bf16, got i32");
-  check_throws(
+  CHECK(throws_with([&] { batch_norm(Tensor::of(1), p, p, mean, variance); }, "[batch_norm] expected rank >= 1"));
+  CHECK(throws_with([&] { batch_norm(x, ones({2}), p, mean, variance); }, "expected weight [3] for x [2, 3], got [2]"));
+  CHECK(throws_with([&] { batch_norm(x, p, ones({3}, dtype::bf16), mean, variance); },
+                    "expected bias in f32 or x's f32"));
+  CHECK(throws_with([&] { batch_norm(x, p, p, longer, variance); }, "expected running_mean [3] for x [2, 3], got [4]"));
+  CHECK(throws_with([&] { batch_norm(x, p, p, mean, low); }, "expected running_var in f32, got bf16"));
+  CHECK(throws_with(
+      [&] {
+        batch_norm(ones({2, 3}, dtype::i32), p, p, mean, variance);
+      },
+      "expected f32 or bf16, got i32"));
+  CHECK(throws_with(
       [&] {
         batch_norm(ones({1, 3}), p, p, mean, variance, {.training = true});
       },
-      "[batch_norm] expected more than one value per channel when training, got shape [1, 3]");
+      "[batch_norm] expected more than one value per channel when training, got shape [1, 3]"));
   CHECK(mean.to_vector() == std::vector<float>(3, 0));
 }

@@ -2,6 +2,7 @@
 
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -32,12 +33,12 @@ TEST_CASE("concat agrees with a double loop along every dimension", "[ops]") {
 }
 
 TEST_CASE("concat refuses tensors that do not fit", "[ops]") {
-  check_throws([] { concat(std::vector<Tensor>{}); }, "[concat] expected at least one tensor, got none");
-  check_throws(
+  CHECK(throws_with([] { concat(std::vector<Tensor>{}); }, "[concat] expected at least one tensor, got none"));
+  CHECK(throws_with(
       [] {
         concat({zeros({2, 3}), zeros({2, 4})});
       },
-      "expected shapes that agree but in dimension 0, got [2, 3] and [2, 4]");
-  check_throws([] { concat({zeros({2}), zeros({2}, dtype::bf16)}); }, "expected f32 on cpu, got bf16 on cpu");
-  check_throws([] { concat({zeros({}), zeros({})}); }, "expected a dimension");
+      "expected shapes that agree but in dimension 0, got [2, 3] and [2, 4]"));
+  CHECK(throws_with([] { concat({zeros({2}), zeros({2}, dtype::bf16)}); }, "expected f32 on cpu, got bf16 on cpu"));
+  CHECK(throws_with([] { concat({zeros({}), zeros({})}); }, "expected a dimension"));
 }

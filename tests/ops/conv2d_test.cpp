@@ -3,6 +3,7 @@
 #include "clip/autograd.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/reference.hpp"
 
 using namespace clip;
@@ -141,26 +142,34 @@ TEST_CASE("conv2d and its gradients follow the number of threads", "[ops][onednn
 
 TEST_CASE("conv2d refuses operands that do not fit", "[ops]") {
   const Tensor x = zeros({1, 4, 5, 3}), w = zeros({2, 3, 3, 3});
-  check_throws([&] { conv2d(zeros({4, 5, 3}), w); }, "[conv2d] expected images [N, H, W, C], got shape [4, 5, 3]");
-  check_throws(
+  CHECK(throws_with(
+      [&] {
+        conv2d(zeros({4, 5, 3}), w);
+      },
+      "[conv2d] expected images [N, H, W, C], got shape [4, 5, 3]"));
+  CHECK(throws_with(
       [&] {
         conv2d(x, zeros({2, 3, 3}));
       },
-      "[conv2d] expected weights [out, in, kernel height, kernel width], got shape [2, 3, 3]");
-  check_throws(
+      "[conv2d] expected weights [out, in, kernel height, kernel width], got shape [2, 3, 3]"));
+  CHECK(throws_with(
       [&] {
         conv2d(x, zeros({2, 4, 3, 3}));
       },
-      "[conv2d] expected as many channels in images as in weights, got [1, 4, 5, 3] and [2, 4, 3, 3]");
-  check_throws([&] { conv2d(x, zeros({2, 3, 6, 3})); }, "[conv2d] expected a kernel within the padded image");
-  check_throws([&] { conv2d(x, zeros({2, 3, 0, 3})); }, "[conv2d] expected a kernel within the padded image");
-  check_throws([&] { conv2d(x, w, {}, {.stride = 0}); }, "[conv2d] expected a stride in [1, 2^30], got 0");
-  check_throws([&] { conv2d(x, w, {}, {.padding = -1}); }, "[conv2d] expected a padding in [0, 2^30], got -1");
-  check_throws([&] { conv2d(x, w, zeros({3})); }, "[conv2d] expected a bias [2], got [3]");
-  check_throws(
+      "[conv2d] expected as many channels in images as in weights, got [1, 4, 5, 3] and [2, 4, 3, 3]"));
+  CHECK(throws_with([&] { conv2d(x, zeros({2, 3, 6, 3})); }, "[conv2d] expected a kernel within the padded image"));
+  CHECK(throws_with([&] { conv2d(x, zeros({2, 3, 0, 3})); }, "[conv2d] expected a kernel within the padded image"));
+  CHECK(throws_with([&] { conv2d(x, w, {}, {.stride = 0}); }, "[conv2d] expected a stride in [1, 2^30], got 0"));
+  CHECK(throws_with([&] { conv2d(x, w, {}, {.padding = -1}); }, "[conv2d] expected a padding in [0, 2^30], got -1"));
+  CHECK(throws_with([&] { conv2d(x, w, zeros({3})); }, "[conv2d] expected a bias [2], got [3]"));
+  CHECK(throws_with(
       [&] {
         conv2d(x, w, {}, {.residual = zeros({1, 4, 5, 2})});
       },
-      "[conv2d] expected a residual [1, 2, 3, 2], got [1, 4, 5, 2]");
-  check_throws([&] { conv2d(x, zeros({2, 3, 3, 3}, dtype::bf16)); }, "[conv2d] expected weights in f32, got bf16");
+      "[conv2d] expected a residual [1, 2, 3, 2], got [1, 4, 5, 2]"));
+  CHECK(throws_with(
+      [&] {
+        conv2d(x, zeros({2, 3, 3, 3}, dtype::bf16));
+      },
+      "[conv2d] expected weights in f32, got bf16"));
 }

@@ -7,6 +7,7 @@
 #include "clip/ops/arithmetic.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -90,11 +91,11 @@ TEST_CASE("dropout computes its mask again in backward", "[ops]") {
 TEST_CASE("dropout refuses what is no probability, other dtypes and mismatched residuals", "[ops]") {
   Random random(1);
   const Tensor x = ones({2, 3});
-  check_throws([&] { dropout(x, -0.5f, random); }, "[dropout] expected a probability p in [0, 1], got -0.5");
-  check_throws([&] { dropout(x, 1.5f, random); }, "got 1.5");
-  check_throws([&] { dropout(x, std::nanf(""), random); }, "got nan");
-  check_throws([&] { dropout(ones({2}, dtype::i32), 0.5f, random); }, "[dropout] expected f32 or bf16, got i32");
-  check_throws([&] { dropout_add(x, ones({6}), 0.5f, random); },
-               "[dropout_add] expected a residual f32 [2, 3] on cpu, got f32 [6] on cpu");
+  CHECK(throws_with([&] { dropout(x, -0.5f, random); }, "[dropout] expected a probability p in [0, 1], got -0.5"));
+  CHECK(throws_with([&] { dropout(x, 1.5f, random); }, "got 1.5"));
+  CHECK(throws_with([&] { dropout(x, std::nanf(""), random); }, "got nan"));
+  CHECK(throws_with([&] { dropout(ones({2}, dtype::i32), 0.5f, random); }, "[dropout] expected f32 or bf16, got i32"));
+  CHECK(throws_with([&] { dropout_add(x, ones({6}), 0.5f, random); },
+                    "[dropout_add] expected a residual f32 [2, 3] on cpu, got f32 [6] on cpu"));
   CHECK(random.offset() == 0);
 }

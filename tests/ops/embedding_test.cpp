@@ -5,6 +5,7 @@
 #include "clip/autograd.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -90,23 +91,27 @@ TEST_CASE("embedding's gradient of a table beyond the caches is streamed", "[ops
 
 TEST_CASE("embedding names the first bad id", "[ops]") {
   const Tensor table = ones({4, 2});
-  check_throws(
+  CHECK(throws_with(
       [&] {
         embedding(table, Tensor::of({{0, 3, 1}, {2, 4, -1}}, dtype::i32));
       },
-      "[embedding] expected ids within [0, 4), got 4 at [1, 1]");
-  check_throws([&] { embedding(table, Tensor::of(-1, dtype::i64)); },
-               "[embedding] expected ids within [0, 4), got -1 at []");
+      "[embedding] expected ids within [0, 4), got 4 at [1, 1]"));
+  CHECK(throws_with([&] { embedding(table, Tensor::of(-1, dtype::i64)); },
+                    "[embedding] expected ids within [0, 4), got -1 at []"));
   std::vector<std::int64_t> many(5000, 3);
   many[4321] = std::int64_t{1} << 40;
-  check_throws([&] { embedding(table, Tensor::from(many, {5000})); }, "got 1099511627776 at [4321]");
-  check_throws([&] { embedding(ones({0, 2}), zeros({1}, dtype::i32)); }, "expected ids within [0, 0), got 0 at [0]");
-  check_throws([&] { embedding(table, ones({2})); }, "[embedding] expected i32 or i64, got f32");
-  check_throws([&] { embedding(ones({4}), zeros({1}, dtype::i32)); },
-               "[embedding] expected a table [V, D], got shape [4]");
-  check_throws(
+  CHECK(throws_with([&] { embedding(table, Tensor::from(many, {5000})); }, "got 1099511627776 at [4321]"));
+  CHECK(throws_with(
+      [&] {
+        embedding(ones({0, 2}), zeros({1}, dtype::i32));
+      },
+      "expected ids within [0, 0), got 0 at [0]"));
+  CHECK(throws_with([&] { embedding(table, ones({2})); }, "[embedding] expected i32 or i64, got f32"));
+  CHECK(throws_with([&] { embedding(ones({4}), zeros({1}, dtype::i32)); },
+                    "[embedding] expected a table [V, D], got shape [4]"));
+  CHECK(throws_with(
       [&] {
         embedding(ones({4, 2}, dtype::f16), zeros({1}, dtype::i32));
       },
-      "[embedding] expected f32 or bf16, got f16");
+      "[embedding] expected f32 or bf16, got f16"));
 }

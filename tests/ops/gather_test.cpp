@@ -4,6 +4,7 @@
 #include "clip/ops/cast.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -79,24 +80,24 @@ TEST_CASE("gather's gradient is summed in f32, the same for any number of thread
 
 TEST_CASE("gather says what it cannot take", "[ops]") {
   const Tensor x = ones({2, 3});
-  check_throws(
+  CHECK(throws_with(
       [&] {
         gather(x, 1, Tensor::of({{0, 1}, {2, 3}}, dtype::i32));
       },
-      "[gather] expected indices within [0, 3), got 3 at [1, 1]");
-  check_throws(
+      "[gather] expected indices within [0, 3), got 3 at [1, 1]"));
+  CHECK(throws_with(
       [&] {
         gather(x, 0, Tensor::of({{0, -1, 0}}, dtype::i64));
       },
-      "[gather] expected indices within [0, 2), got -1 at [0, 1]");
-  check_throws(
+      "[gather] expected indices within [0, 2), got -1 at [0, 1]"));
+  CHECK(throws_with(
       [&] {
         gather(x, 1, zeros({1, 3}, dtype::i32));
       },
-      "[gather] expected an index of the shape [2, 3] but in dimension 1, got [1, 3]");
-  check_throws([&] { gather(x, 1, zeros({2}, dtype::i32)); }, "but in dimension 1, got [2]");
-  check_throws([&] { gather(x, 2, zeros({2, 3}, dtype::i32)); }, "expected a dimension of [2, 3]");
-  check_throws([&] { gather(x, 1, zeros({2, 3})); }, "[gather] expected i32 or i64, got f32");
+      "[gather] expected an index of the shape [2, 3] but in dimension 1, got [1, 3]"));
+  CHECK(throws_with([&] { gather(x, 1, zeros({2}, dtype::i32)); }, "but in dimension 1, got [2]"));
+  CHECK(throws_with([&] { gather(x, 2, zeros({2, 3}, dtype::i32)); }, "expected a dimension of [2, 3]"));
+  CHECK(throws_with([&] { gather(x, 1, zeros({2, 3})); }, "[gather] expected i32 or i64, got f32"));
   const Tensor half = to(ones({2, 3}).requires_grad(), dtype::f16);
-  check_throws([&] { gather(half, 1, zeros({2, 3}, dtype::i32)); }, "where a gradient is needed, got f16");
+  CHECK(throws_with([&] { gather(half, 1, zeros({2, 3}, dtype::i32)); }, "where a gradient is needed, got f16"));
 }

@@ -6,6 +6,7 @@
 #include "clip/core/random.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -82,9 +83,13 @@ TEST_CASE("layer_norm gives the same bits for any number of threads", "[ops][thr
 
 TEST_CASE("layer_norm refuses wrong shapes and dtypes", "[ops]") {
   const Tensor x = ones({2, 3}), p = ones({3});
-  check_throws([&] { layer_norm(Tensor::of(1), p, p); }, "[layer_norm] expected rank >= 1, got shape []");
-  check_throws([&] { layer_norm(x, ones({2}), p); }, "[layer_norm] expected weight [3] for x [2, 3], got [2]");
-  check_throws([&] { layer_norm(x, p, ones({3, 1})); }, "[layer_norm] expected bias [3] for x [2, 3], got [3, 1]");
-  check_throws([&] { layer_norm(x, p, ones({3}, dtype::bf16)); }, "expected bias in f32 or x's f32, got bf16");
-  check_throws([&] { layer_norm(ones({2, 3}, dtype::i32), p, p); }, "[layer_norm] expected f32 or bf16, got i32");
+  CHECK(throws_with([&] { layer_norm(Tensor::of(1), p, p); }, "[layer_norm] expected rank >= 1, got shape []"));
+  CHECK(throws_with([&] { layer_norm(x, ones({2}), p); }, "[layer_norm] expected weight [3] for x [2, 3], got [2]"));
+  CHECK(throws_with(
+      [&] {
+        layer_norm(x, p, ones({3, 1}));
+      },
+      "[layer_norm] expected bias [3] for x [2, 3], got [3, 1]"));
+  CHECK(throws_with([&] { layer_norm(x, p, ones({3}, dtype::bf16)); }, "expected bias in f32 or x's f32, got bf16"));
+  CHECK(throws_with([&] { layer_norm(ones({2, 3}, dtype::i32), p, p); }, "[layer_norm] expected f32 or bf16, got i32"));
 }

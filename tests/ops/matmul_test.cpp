@@ -2,6 +2,7 @@
 
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -88,20 +89,28 @@ TEST_CASE("matmul of nothing is nothing, and an empty sum is zero", "[ops][onedn
 }
 
 TEST_CASE("matmul refuses operands that do not fit", "[ops]") {
-  check_throws(
+  CHECK(throws_with(
       [] {
         matmul(zeros({2, 3}), zeros({4, 5}));
       },
-      "[matmul] expected inner dimensions to agree, got [2, 3] x [4, 5]");
-  check_throws([] { matmul(zeros({2, 3}), zeros({3, 5}), {.transpose_a = true}); }, "got [2, 3]^T x [3, 5]");
-  check_throws([] { matmul(zeros({2, 3}), zeros({3, 5}), {.transpose_b = true}); }, "got [2, 3] x [3, 5]^T");
-  check_throws([] { matmul(zeros({3}), zeros({3, 5})); }, "[matmul] expected operands of rank >= 2, got [3] x [3, 5]");
-  check_throws([] { matmul(zeros({2, 2, 3}), zeros({3, 3, 5})); }, "[matmul] expected leading dimensions to agree");
-  check_throws([] { matmul(zeros({2, 3}), zeros({2, 3, 5})); }, "[matmul] expected leading dimensions to agree");
-  check_throws([] { matmul(zeros({2, 3}), zeros({3, 5}, dtype::bf16)); }, "got f32 and bf16");
-  check_throws(
+      "[matmul] expected inner dimensions to agree, got [2, 3] x [4, 5]"));
+  CHECK(throws_with([] { matmul(zeros({2, 3}), zeros({3, 5}), {.transpose_a = true}); }, "got [2, 3]^T x [3, 5]"));
+  CHECK(throws_with([] { matmul(zeros({2, 3}), zeros({3, 5}), {.transpose_b = true}); }, "got [2, 3] x [3, 5]^T"));
+  CHECK(throws_with(
+      [] {
+        matmul(zeros({3}), zeros({3, 5}));
+      },
+      "[matmul] expected operands of rank >= 2, got [3] x [3, 5]"));
+  CHECK(throws_with(
+      [] {
+        matmul(zeros({2, 2, 3}), zeros({3, 3, 5}));
+      },
+      "[matmul] expected leading dimensions to agree"));
+  CHECK(throws_with([] { matmul(zeros({2, 3}), zeros({2, 3, 5})); }, "[matmul] expected leading dimensions to agree"));
+  CHECK(throws_with([] { matmul(zeros({2, 3}), zeros({3, 5}, dtype::bf16)); }, "got f32 and bf16"));
+  CHECK(throws_with(
       [] {
         matmul(zeros({2, 3}, dtype::i32), zeros({3, 5}, dtype::i32));
       },
-      "[matmul] expected f32 or bf16, got i32");
+      "[matmul] expected f32 or bf16, got i32"));
 }

@@ -11,6 +11,7 @@
 #include "clip/ops/linear.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/reference.hpp"
 
 using namespace clip;
@@ -144,11 +145,13 @@ TEST_CASE("projection_head refuses what does not fit", "[ops]") {
     changed[i] = t;
     return [changed] { head(changed); };
   };
-  check_throws(with(0, ones({2, 2})), "[projection_head] expected x [N, in] and a projection [out, in], got [2, 2]");
-  check_throws(with(2, ones({3})), "[projection_head] expected a projection bias [4], got [3]");
-  check_throws(with(3, ones({4, 3})), "[projection_head] expected fc [4, 4], got [4, 3]");
-  check_throws(with(4, ones({4}, dtype::bf16)), "[projection_head] expected an fc bias in f32, got bf16");
-  check_throws(with(6, ones({5})), "[projection_head] expected norm's scale and shift [4] on cpu, got [5]");
-  check_throws(with(1, Tensor()), "[projection_head] expected a defined tensor");
-  check_throws([&] { head(in, {.dropout = 1.5f}); }, "[projection_head] expected a dropout within [0, 1], got 1.5");
+  CHECK(throws_with(with(0, ones({2, 2})),
+                    "[projection_head] expected x [N, in] and a projection [out, in], got [2, 2]"));
+  CHECK(throws_with(with(2, ones({3})), "[projection_head] expected a projection bias [4], got [3]"));
+  CHECK(throws_with(with(3, ones({4, 3})), "[projection_head] expected fc [4, 4], got [4, 3]"));
+  CHECK(throws_with(with(4, ones({4}, dtype::bf16)), "[projection_head] expected an fc bias in f32, got bf16"));
+  CHECK(throws_with(with(6, ones({5})), "[projection_head] expected norm's scale and shift [4] on cpu, got [5]"));
+  CHECK(throws_with(with(1, Tensor()), "[projection_head] expected a defined tensor"));
+  CHECK(
+      throws_with([&] { head(in, {.dropout = 1.5f}); }, "[projection_head] expected a dropout within [0, 1], got 1.5"));
 }

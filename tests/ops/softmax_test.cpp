@@ -5,6 +5,7 @@
 
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -68,6 +69,6 @@ TEST_CASE("softmax finds a large logit anywhere in a row, long ones too", "[ops]
 }
 
 TEST_CASE("softmax refuses scalars and integers", "[ops]") {
-  check_throws([] { softmax(Tensor::of(1)); }, "[softmax] expected rank >= 1, got shape []");
-  check_throws([] { softmax(Tensor::of({1, 2}, dtype::i32)); }, "[softmax] expected f32 or bf16, got i32");
+  CHECK(throws_with([] { softmax(Tensor::of(1)); }, "[softmax] expected rank >= 1, got shape []"));
+  CHECK(throws_with([] { softmax(Tensor::of({1, 2}, dtype::i32)); }, "[softmax] expected f32 or bf16, got i32"));
 }

@@ -5,6 +5,7 @@
 #include "clip/ops/reduce.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -62,17 +63,25 @@ TEST_CASE("slices agree with a double loop along every dimension", "[ops]") {
 }
 
 TEST_CASE("views refuse what does not fit", "[ops]") {
-  check_throws([] { reshape(zeros({2, 3}), {4}); }, "[reshape] expected a shape of 6 elements as [2, 3] has, got [4]");
-  check_throws([] { reshape(zeros({2, 3}), {4, -1}); }, "expected extents that divide 6 elements, got 4");
-  check_throws([] { reshape(zeros({2, 3}), {-1, -1}); }, "at most one extent of -1");
-  check_throws([] { reshape(zeros({2, 3}), {-2, -3}); }, "[reshape] expected extents >= 0 or one -1, got -2");
-  check_throws(
+  CHECK(throws_with(
+      [] {
+        reshape(zeros({2, 3}), {4});
+      },
+      "[reshape] expected a shape of 6 elements as [2, 3] has, got [4]"));
+  CHECK(throws_with([] { reshape(zeros({2, 3}), {4, -1}); }, "expected extents that divide 6 elements, got 4"));
+  CHECK(throws_with([] { reshape(zeros({2, 3}), {-1, -1}); }, "at most one extent of -1"));
+  CHECK(throws_with([] { reshape(zeros({2, 3}), {-2, -3}); }, "[reshape] expected extents >= 0 or one -1, got -2"));
+  CHECK(throws_with(
       [] {
         reshape(zeros({2}), {std::int64_t{1} << 40, std::int64_t{1} << 40, -1});
       },
-      "fewer than 2^63 elements");
-  check_throws([] { reshape(Tensor(), {1}); }, "[reshape] expected a defined tensor, got an undefined one");
-  check_throws([] { slice(zeros({2, 3}), 1, 4, 1); }, "[slice] expected bounds within 0 and 3 of [2, 3], got [1, 4)");
-  check_throws([] { slice(zeros({2, 3}), 2, 1); }, "got [2, 1)");
-  check_throws([] { slice(zeros({}), 0, 1); }, "[slice] expected a dimension");
+      "fewer than 2^63 elements"));
+  CHECK(throws_with([] { reshape(Tensor(), {1}); }, "[reshape] expected a defined tensor, got an undefined one"));
+  CHECK(throws_with(
+      [] {
+        slice(zeros({2, 3}), 1, 4, 1);
+      },
+      "[slice] expected bounds within 0 and 3 of [2, 3], got [1, 4)"));
+  CHECK(throws_with([] { slice(zeros({2, 3}), 2, 1); }, "got [2, 1)"));
+  CHECK(throws_with([] { slice(zeros({}), 0, 1); }, "[slice] expected a dimension"));
 }

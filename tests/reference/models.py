@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import numpy as np
+import timm
 import torch
 import torchvision
 import transformers
@@ -14,7 +15,8 @@ from safetensors.torch import save_file
 from hash_weights import fill, uniform
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "data" / "models"
-VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__, "transformers": transformers.__version__}
+VERSIONS = {"torch": torch.__version__, "torchvision": torchvision.__version__, "transformers": transformers.__version__,
+            "timm": timm.__version__}
 
 
 def save(name, tensors):
@@ -103,12 +105,12 @@ def small_resnet(name, **config):
         save(f"{name}_{mode}", tensors)
 
 
-def full_resnet(name, model):
+def whole_resnet(name, model, size):
     fill_model(model)
-    x = images(2, 224)
+    x = images(2, size)
     with torch.no_grad():
         tensors = {}
-        y = model.maxpool(model.relu(model.bn1(model.conv1(x))))
+        y = model.maxpool(torch.relu(model.bn1(model.conv1(x))))
         for i in range(1, 5):
             y = getattr(model, f"layer{i}")(y)
             tensors[f"stage.{i}"] = y.mean((2, 3))
@@ -134,8 +136,10 @@ def main():
         text_outputs("bert", fill_model(model), 30522, [3, 17, 64], False)
     small_resnet("resnet_basic", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], layer_type="basic")
     small_resnet("resnet_bottleneck", embedding_size=8, hidden_sizes=[16, 32], depths=[2, 1], layer_type="bottleneck")
-    full_resnet("resnet18", torchvision.models.resnet18())
-    full_resnet("resnet50", torchvision.models.resnet50())
+    whole_resnet("resnet18", torchvision.models.resnet18(), 224)
+    whole_resnet("resnet50", torchvision.models.resnet50(), 224)
+    whole_resnet("resnet_timm", timm.models.ResNet(timm.models.resnet.Bottleneck, (1, 2, 1, 1), num_classes=10,
+                                                   channels=(8, 16, 24, 32)), 65)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include "clip/ops/cast.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 namespace {

@@ -44,18 +44,6 @@ const std::vector<Device>& devices() {
   return found;
 }
 
-void check_throws(const std::function<void()>& f, const std::string& part) {
-  try {
-    f();
-  } catch (const Error& error) {
-    INFO("message: " << error.what());
-    INFO("expected part: " << part);
-    CHECK(std::string(error.what()).find(part) != std::string::npos);
-    return;
-  }
-  FAIL("expected an Error with: " << part);
-}
-
 namespace {
 
 /// Largest |a - b| over max(1, largest |b|); infinite where one is NaN and the other not.

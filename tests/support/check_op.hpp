@@ -49,9 +49,6 @@ void check_op(const std::string& name, const Op& op, const Reference& reference,
 /// The devices tests run on: the CPU, and a GPU where there is one; says once on stderr when there is none.
 const std::vector<Device>& devices();
 
-/// Checks that `f` throws `Error` with a message that contains `part`.
-void check_throws(const std::function<void()>& f, const std::string& part);
-
 /// Awkward lengths: none, one, around a vector's width, and none of its multiples.
 inline const std::vector<std::int64_t> awkward = {0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 1000};
 

@@ -7,9 +7,6 @@
 #include <string_view>
 #include <system_error>
 
-#include "clip/core/error.hpp"
-#include "tests/support/catch.hpp"
-
 namespace clip::test {
 
 /// A folder of its own that goes with all it holds.
@@ -37,19 +34,5 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
-
-/// Whether `f` throws an `Error` whose message contains `part`. Prints any other message.
-template <class F>
-bool throws_with(const F& f, const std::string& part) {
-  try {
-    f();
-  } catch (const Error& e) {
-    if (std::string(e.what()).find(part) != std::string::npos) return true;
-    UNSCOPED_INFO("message: " << e.what());
-    return false;
-  }
-  UNSCOPED_INFO("threw nothing");
-  return false;
-}
 
 }  // namespace clip::test

@@ -7,6 +7,7 @@
 #include "clip/io/file.hpp"
 #include "clip/text/wordpiece.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;

@@ -8,6 +8,8 @@
 #include "src/io/json.hpp"
 #include "src/text/utf8.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/data.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -25,7 +27,7 @@ const std::vector<std::string> special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[
 
 const Json& golden() {
   static const Json json = [] {
-    const std::string file = CLIP_TEST_DATA "/wordpiece.json";
+    const std::string file = test_data("wordpiece.json");
     return parse_json(read_file(file), file);
   }();
   return json;
@@ -114,7 +116,7 @@ TEST_CASE("WordPiece treats every code point as the reference does", "[text]") {
 }
 
 TEST_CASE("WordPiece gives the reference's ids with a real vocabulary", "[text]") {
-  const std::string folder = CLIP_TEST_DATA "/../../models/all-MiniLM-L6-v2";
+  const std::string folder = CLIP_MODELS "/all-MiniLM-L6-v2";
   if (!std::filesystem::exists(folder)) {
     WARN("skipped: scripts/get_minilm.sh brings the vocabulary");
     return;

@@ -1,9 +1,11 @@
+#include <filesystem>
 #include <set>
 #include <string>
 
 #include "clip/data/flickr8k.hpp"
 #include "clip/image/image.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -11,6 +13,7 @@ namespace clip {
 namespace {
 
 using namespace clip::test;
+namespace fs = std::filesystem;
 
 TEST_CASE("make_flickr8k makes a data set in each layout", "[tools]") {
   std::set<std::string> captions;
@@ -37,6 +40,17 @@ TEST_CASE("make_flickr8k makes a data set in each layout", "[tools]") {
   }
   CHECK(captions.size() == 1);  // the same in all layouts
   CHECK(run_program("make_flickr8k", {"/dev/null/x", "--pictures", "1"}).status == 1);
+  CHECK(run_program("make_flickr8k", {"/dev/null/x", "--seed", "-1"}).status == 2);
+
+  const TemporaryFolder folder;
+  const std::vector<std::string> arguments{folder.path(), "--pictures", "8", "--width", "8", "--height", "8"};
+  REQUIRE(run_program("make_flickr8k", arguments).status == 0);
+  const fs::path picture = *fs::directory_iterator(folder / "Images");
+  fs::remove(picture);
+  fs::create_directory(picture);
+  const Outcome refused = run_program("make_flickr8k", arguments);
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.error, quoted(picture) + ": it is a folder"));
 }
 
 }  // namespace

@@ -1,4 +1,8 @@
 // Runs the program, as a user would.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <map>
 
 #include "clip/io/file.hpp"
@@ -11,6 +15,7 @@
 #include "tests/support/archive.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -21,12 +26,6 @@ namespace fs = std::filesystem;
 namespace {
 
 Outcome run(const std::vector<std::string>& arguments) { return run_program("weights_convert", arguments); }
-bool contains(const std::string& text, const std::string& part) {
-  if (text.find(part) != std::string::npos) return true;
-  UNSCOPED_INFO("in: " << text);
-  return false;
-}
-
 using Weights = std::map<std::string, Tensor>;
 
 template <class Model>
@@ -267,6 +266,75 @@ TEST_CASE("weights_convert fails in one line, and leaves what was there", "[tool
   CHECK(run({}).status == 2);
   CHECK(run({folder / "x.pth"}).status == 2);
   CHECK(run({folder / "x.pth", folder / "y.pth"}).status == 1);  // a file, not a folder
+}
+
+TEST_CASE("weights_convert overwrites a model, or nothing of it", "[tools]") {
+  const TemporaryFolder folder;
+  Random random(5);
+  DistilBert model(tiny_bert(0), random);
+  const Weights weights = weights_of(model);
+  const fs::path input = folder.write("x.bin", archive_of(weights)), out = folder / "out",
+                 words = folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+  const std::string config =
+      R"({"model_type": "distilbert", "vocab_size": 20, "max_position_embeddings": 12, "dim": 128,
+    "hidden_dim": 96, "n_layers": 2, "n_heads": 2})";
+  folder.write("config.json", config);
+  fs::create_directory(folder / "1_Pooling");
+  folder.write("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\":true}");
+  const auto refused = [&](const fs::path& place, bool as_folder, const std::string& message) {
+    fs::create_directories(out);
+    write_file(out / "config.json", "before");
+    if (as_folder)
+      fs::create_directories(place / "inner");
+    else
+      write_file(place, "");
+    const Outcome outcome = run({input, out});
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.error, message));
+    CHECK(read_file(out / "config.json") == "before");
+    CHECK(std::distance(fs::directory_iterator(out), {}) == 2);
+    CHECK(!fs::exists(folder / ".out.tmp"));
+    fs::remove_all(out);
+  };
+  refused(out / "model.safetensors", true, "cannot write " + quoted(out / "model.safetensors") + ": it is a folder");
+  refused(out / "vocab.txt", true, "cannot write " + quoted(out / "vocab.txt") + ": it is a folder");
+  refused(out / "1_Pooling", false, quoted(out / "1_Pooling") + " is no folder");
+  folder.write("config.json", config.substr(0, config.size() - 2) + "3}");  // heads that do not divide 128
+  refused(out / "README", false, "for 'n_heads' in " + quoted(out / "config.json"));
+  CHECK(contains(run({input, folder / "a/b/c"}).error, "for 'n_heads' in " + quoted(folder / "a/b/c/config.json")));
+  CHECK(!fs::exists(folder / "a"));
+
+  folder.write("config.json", config);
+  fs::create_directories(out);
+  write_file(out / "README", "mine");
+  const fs::path left = folder / ".out.tmp";  // by a run that was killed
+  fs::create_directories(left / "1_Pooling");
+  write_file(left / "1_Pooling/odd", "");
+  CHECK(contains(run_on_full_disk("weights_convert", {input, out}), "cannot write to stdout"));
+  check_same(out, weights);
+  CHECK(read_file(out / "README") == "mine");
+  CHECK(!fs::exists(out / "1_Pooling/odd"));
+  CHECK(!fs::exists(left));
+
+  fs::create_directory(left);
+  const int lock = ::open(left.c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(lock, LOCK_EX) == 0);
+  CHECK(contains(run({input, out}).error, "another run is writing " + quoted(out)));
+  CHECK(fs::exists(left));
+  ::close(lock);
+}
+
+TEST_CASE("weights_convert leaves nothing when it is interrupted", "[tools]") {
+  const TemporaryFolder folder;
+  Random random(6);
+  BertConfig config = tiny_bert(0);
+  config.vocab_size = 100'000;
+  DistilBert model(config, random);
+  write_safetensors(folder / "x.safetensors", weights_of(model));
+  fs::create_directory(folder / "out");
+  const auto begun = [&] { return !fs::is_empty(folder / "out"); };
+  CHECK(interrupt_program("weights_convert", {folder / "x.safetensors", folder / "out/a/b"}, begun) == 1);
+  CHECK(!begun());
 }
 
 TEST_CASE("weights_convert explains itself", "[tools]") {

@@ -10,6 +10,7 @@
 #include "clip/train/optimizer.hpp"
 #include "tests/models/hash_weights.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/data.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -36,9 +37,7 @@ Tensor features(const std::string& name, std::int64_t rows, std::int64_t size) {
 
 TEST_CASE("50 steps of training have the losses of PyTorch's", "[train]") {
   constexpr std::int64_t batch = 32, batches = 10;
-  const auto expected = SafeTensors::open(std::filesystem::path(CLIP_TEST_DATA) / "train" / "training.safetensors")
-                            .read("trajectory")
-                            .to_vector();
+  const auto expected = SafeTensors::open(test_data("train/training.safetensors")).read("trajectory").to_vector();
   const Tensor text = features("text_features", batches * batch, 768);
   const Tensor image = features("image_features", batches * batch, 2048);
   Heads heads;

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +17,7 @@
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "examples/support/program.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
 
 namespace {
@@ -136,22 +137,26 @@ struct Options {
 
 void make(const Options& options) {
   const fs::path folder = options.output / (options.layout == "token" ? "Flicker8k_Dataset" : "Images");
-  fs::create_directories(folder);
-  std::vector<std::string> names, errors(static_cast<std::size_t>(options.pictures));
+  make_folder(folder);
+  std::vector<std::string> names;
+  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(options.pictures));  // none may leave a thread
   for (int i = 0; i < options.pictures; ++i) {
     const std::string digest = hex(content_hash(std::to_string(i), options.seed));
     names.push_back(std::to_string(1000000000 + i) + '_' + digest.substr(0, 10) + ".jpg");
   }
 #pragma omp parallel for schedule(dynamic)
   for (int i = 0; i < options.pictures; ++i) {
-    const Scene scene = scene_of(options.seed, static_cast<std::uint64_t>(i));
-    std::ofstream file(folder / names[static_cast<std::size_t>(i)], std::ios::binary);
-    file << jpeg_of(draw(scene, options.width, options.height, static_cast<std::uint32_t>(i)), options.width,
-                    options.height);
-    file.close();
-    if (!file) errors[static_cast<std::size_t>(i)] = quoted(folder / names[static_cast<std::size_t>(i)]);
+    try {
+      const Scene scene = scene_of(options.seed, static_cast<std::uint64_t>(i));
+      write_file(folder / names[static_cast<std::size_t>(i)],
+                 jpeg_of(draw(scene, options.width, options.height, static_cast<std::uint32_t>(i)), options.width,
+                         options.height));
+    } catch (...) {
+      errors[static_cast<std::size_t>(i)] = std::current_exception();
+    }
   }
-  for (const std::string& error : errors) check(error.empty(), "make_flickr8k", "cannot write ", error);
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
 
   std::string text = options.layout == "kaggle" ? "image,caption\n" : "";
   Json images = Json::array();
@@ -196,6 +201,6 @@ int main(int argc, char** argv) {
   program.app.add_option("--captions", options.captions, "of each picture (default 5)")->check(CLI::Range(1, 100));
   program.app.add_option("--width", options.width, "of a picture (default 500)")->check(CLI::Range(1, 4096));
   program.app.add_option("--height", options.height, "of a picture (default 375)")->check(CLI::Range(1, 4096));
-  program.app.add_option("--seed", options.seed, "of all random numbers (default 0)");
+  program.app.add_option("--seed", options.seed, "of all random numbers (default 0)")->check(not_negative);
   return program.run(argc, argv, [&] { make(options); });
 }

@@ -1,14 +1,11 @@
 #include "tools/weights_convert/convert.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
 #include <iomanip>
 #include <map>
 #include <sstream>
 #include <string_view>
-#include <system_error>
 
 #include "clip/core/error.hpp"
 #include "clip/image/preprocess.hpp"
@@ -18,7 +15,10 @@
 #include "clip/models/resnet.hpp"
 #include "clip/models/text_encoder.hpp"
 #include "clip/ops/cast.hpp"
+#include "examples/support/program.hpp"
+#include "src/io/folder.hpp"
 #include "tools/weights_convert/weights_file.hpp"
+#include "tools/weights_convert/work_folder.hpp"
 
 namespace clip {
 namespace {
@@ -48,48 +48,6 @@ struct ModelFolder {
   std::vector<NamedTensor> tensors;
 };
 
-/// A folder beside the output in which the model is built; gone with all it holds unless it was put in place.
-class WorkFolder {
- public:
-  explicit WorkFolder(const fs::path& output) : output_(output) {
-    std::error_code error;
-    const fs::path parent = output.parent_path().empty() ? fs::path(".") : output.parent_path();
-    fs::create_directories(parent, error);
-    path_ = parent / ('.' + output.filename().string() + ".tmp-" + std::to_string(::getpid()));
-    const bool made = !error && fs::create_directory(path_, error);
-    check(made, "weights_convert", "cannot write a folder beside ", quoted(output), ": ",
-          error ? error.message() : quoted(path_) + " is there already");
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
-  void put_in_place(const std::map<std::string, std::string>& files) const {
-    if (!fs::exists(output_)) {
-      move(path_, output_);
-      return;
-    }
-    for (const auto& [name, content] : files) {
-      std::error_code error;
-      fs::create_directories((output_ / name).parent_path(), error);
-      move(path_ / name, output_ / name);
-    }
-    move(path_ / weights_name, output_ / weights_name);
-  }
-
- private:
-  static void move(const fs::path& from, const fs::path& to) {
-    std::error_code error;
-    fs::rename(from, to, error);
-    check(!error, "weights_convert", "cannot write ", quoted(to), ": ", error.message());
-  }
-  fs::path output_, path_;
-};
-
 /// Whether timm's name of an architecture is that of a ResNet as torchvision has it: resnet50, wide_resnet50_2,
 /// tv_resnet34. Others, such as resnetblur50, have the same tensors.
 bool is_plain_resnet(std::string_view name) {
@@ -109,7 +67,7 @@ std::string config_of(const WeightsFile& input, const WeightNames& names, std::v
   for (const WeightNames::Mapped& one : names.mapped) shapes[one.name] = by_source.at(one.source)->shape;
 
   const fs::path beside = input.path().parent_path() / "config.json";
-  if (!fs::exists(beside)) {
+  if (!is_there(beside)) {
     notes.push_back("config.json made from the shapes of the tensors, as none lies beside the input");
     return infer_config(names.architecture, shapes, notes).dump(2) + "\n";
   }
@@ -139,7 +97,7 @@ void add_files(ModelFolder& folder, const WeightsFile& input, Architecture archi
   std::string names;
   for (const char* name : carried) {
     const fs::path beside = input.path().parent_path() / name;
-    if (!fs::is_regular_file(beside)) continue;
+    if (!is_there(beside) || is_folder(beside)) continue;
     folder.files[name] = read_file(beside);
     names.append(names.empty() ? "" : ", ").append(name);
   }
@@ -193,7 +151,7 @@ void check_loads(Architecture architecture, const fs::path& folder, const fs::pa
         break;
       case Architecture::distilbert:
       case Architecture::bert:
-        if (fs::exists(folder / "vocab.txt") || fs::exists(folder / "tokenizer.json"))
+        if (is_there(folder / "vocab.txt") || is_there(folder / "tokenizer.json"))
           TextEncoder::load(folder);
         else if (architecture == Architecture::bert)
           Bert::load(folder);
@@ -216,7 +174,7 @@ std::string lower(std::string text) {
 
 void convert(const fs::path& input, const fs::path& output, const ConvertOptions& options, std::ostream& report) {
   fs::path folder_path = output.has_filename() ? output : output.parent_path();  // without a slash at the end
-  check(folder_path.has_filename() && (!fs::exists(folder_path) || fs::is_directory(folder_path)), "weights_convert",
+  check(folder_path.has_filename() && (!is_there(folder_path) || is_folder(folder_path)), "weights_convert",
         "expected a folder to write to, but ", quoted(output), " is something else");
   const WeightsFile file = WeightsFile::open(input);
   const WeightNames names = weight_names(file.tensors(), file.path().string(), options.architecture);
@@ -225,21 +183,32 @@ void convert(const fs::path& input, const fs::path& output, const ConvertOptions
   std::vector<std::string> notes;
   folder.files["config.json"] = config_of(file, names, notes);
   add_files(folder, file, names.architecture, options, notes);
+  std::vector<std::string> places;
+  for (const auto& [name, content] : folder.files) places.push_back(name);
+  places.emplace_back(weights_name);  // last: a folder with new weights has all that goes with them
+  WorkFolder::check_places(folder_path, places);
   for (const WeightNames::Mapped& one : names.mapped) {
+    stop_if_interrupted();
     Tensor tensor = file.read(one.source);
     if (options.type && is_floating(tensor.dtype())) tensor = to(tensor, *options.type);
     folder.tensors.push_back({one.name, std::move(tensor)});
   }
 
-  const WorkFolder work(folder_path);
-  for (const auto& [name, content] : folder.files) {
-    fs::create_directories((work.path() / name).parent_path());
-    write_file(work.path() / name, content);
+  WorkFolder work(folder_path);
+  try {
+    for (const auto& [name, content] : folder.files) {
+      make_folder((work.path() / name).parent_path());
+      write_file(work.path() / name, content);
+    }
+    save_safetensors(work.path() / weights_name, folder.tensors, {{"format", "pt"}});
+    folder.tensors.clear();
+    stop_if_interrupted();
+    check_loads(names.architecture, work.path(), input);
+    stop_if_interrupted();
+  } catch (const Error& e) {
+    throw work.about_output(e);
   }
-  save_safetensors(work.path() / weights_name, folder.tensors, {{"format", "pt"}});
-  folder.tensors.clear();
-  check_loads(names.architecture, work.path(), input);
-  work.put_in_place(folder.files);
+  work.put_in_place(places);
 
   print_names(file, names, report);
   for (const std::string& note : notes) report << note << '\n';

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
       return;
     }
     if (output.empty()) throw WrongUsage("OUTPUT_DIR is required");
+    catch_interrupts();
     check(architecture != "clip", "weights_convert", "CLIP models cannot be converted yet");
     if (architecture != "auto") options.architecture = architectures.at(architecture);
     if (!type.empty()) options.type = types.at(type);

@@ -3,19 +3,20 @@
 #include <algorithm>
 
 #include "clip/core/error.hpp"
+#include "src/io/folder.hpp"
 
 namespace clip {
 
 WeightsFile WeightsFile::open(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) {
+  if (is_folder(path)) {
     for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"})
-      if (std::filesystem::exists(path / name)) return open(path / name);
+      if (is_there(path / name)) return open(path / name);
     fail("weights_convert", "no model.safetensors, model.safetensors.index.json or pytorch_model.bin in ",
          quoted(path));
   }
   if (path.extension() == ".json") return {path, "a sharded model", SafeTensors::open(path)};
   if (TorchArchive::is_one(path)) return {path, "a PyTorch archive", TorchArchive::open(path)};
-  check(path.extension() == ".safetensors" || !std::filesystem::is_regular_file(path), "weights_convert", quoted(path),
+  check(path.extension() == ".safetensors" || !is_there(path), "weights_convert", quoted(path),
         " is neither an archive of torch.save or TorchScript nor a .safetensors file");
   return {path, "a safetensors file", SafeTensors::open(path)};
 }

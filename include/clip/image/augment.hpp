@@ -13,7 +13,7 @@ namespace clip {
 
 /// How far a picture may be varied.
 struct Augmentation {
-  double min_area = 0.5;                                        ///< of the picture, that a crop keeps at least
+  double min_area = 0.35;                                       ///< of the picture, that a crop keeps at least
   double max_stretch = 4. / 3;                                  ///< of the crop's proportions, either way
   double flip = 0.5;                                            ///< probability of being mirrored, left to right
   float brightness = 0.2F, contrast = 0.2F, saturation = 0.2F;  ///< factors are uniform in 1 - this to 1 + this

@@ -18,6 +18,8 @@ enum class Pipeline { huggingface, torchvision, openai };
 
 /// What is done to a picture before a model sees it.
 struct Preprocessing {
+  static constexpr int largest_side = 1 << 14;  ///< of what pictures are resized or cropped to
+
   Pipeline pipeline = Pipeline::torchvision;
   Filter filter = Filter::bilinear;
   int shorter_side = 0;  ///< resize the shorter side to this, the longer in proportion, cut to an integer; 0: do not

@@ -12,7 +12,7 @@ namespace clip {
 
 /// The bytes of a regular file, mapped read-only: pages are read when touched. A value that shares the mapping with its
 /// copies. Throws on what is no regular file (a folder, a FIFO, a device) or cannot be opened. Must not be shortened by
-/// somebody else while it is read.
+/// somebody else while it is read. A file that does not tell its size, as in /proc, is copied.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -55,6 +55,9 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 
 /// Bytes of the UTF-8 sequence that `text`, which is not empty, starts with; 0 when that is none.
 std::size_t utf8_length(std::string_view text);
+/// The position of the first byte that is not part of valid UTF-8; `npos` when all of it is valid.
+std::size_t find_invalid_utf8(std::string_view text);
+inline bool is_utf8(std::string_view text) { return find_invalid_utf8(text) == std::string_view::npos; }
 /// `text` from a file as it may be shown: control characters and bytes that are no UTF-8 escaped, cut after 200 bytes.
 std::string printable(std::string_view text);
 /// A path as messages show it: printable, between quotes.

@@ -27,6 +27,8 @@ struct BertConfig {
   /// Reads `folder/config.json` of a BERT or DistilBERT. Throws, naming file and key, on what is missing or impossible,
   /// and on variants that compute something else (decoders, relative positions).
   static BertConfig read(const std::filesystem::path& folder);
+  /// How many numbers the weights are, without a pooler.
+  std::int64_t parameters() const;
 };
 
 /// The last hidden states of a batch of texts, packed as their tokens are.

@@ -24,6 +24,8 @@ struct ResNetConfig {
   /// Reads `folder/config.json`. Throws, naming file and key, on what is missing or impossible, and on variants that
   /// compute something else.
   static ResNetConfig read(const std::filesystem::path& folder);
+  /// How many numbers the weights are, with the running statistics.
+  std::int64_t parameters() const;
 };
 
 /// relu(convolutions(x) + shortcut(x)): 3x3, 3x3 in a basic block, 1x1, 3x3, 1x1 in a bottleneck. The shortcut is a 1x1

@@ -14,7 +14,8 @@ namespace clip {
 enum class Pooling { cls, mean };
 
 /// Texts to embeddings, as a model folder says: its tokenizer, its BERT or DistilBERT, and, for a sentence encoder
-/// (`modules.json`), its pooling and normalisation. Without that, the state of the first token.
+/// (`modules.json`), the folder of its transformer, its pooling and its normalisation. Without that, the state of the
+/// first token.
 struct TextEncoder {
   WordPiece tokenizer;
   std::variant<Bert, DistilBert> model;

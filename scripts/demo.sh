@@ -31,7 +31,7 @@ stage "fetching the text encoder and the pictures"
 scripts/get_minilm.sh
 scripts/get_clipart.sh
 
-# A ResNet-18 a quarter as wide as usual, without weights. Transparent pictures are seen on white, and what it was trained
+# A ResNet-18 half as wide as usual, without weights. Transparent pictures are seen on white, and what it was trained
 # on, 64 x 64 pixels, is what it must be used with.
 mkdir -p "$image"
 cat >"$image/config.json" <<'END'

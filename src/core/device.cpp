@@ -73,8 +73,9 @@ class HostMemory {
 
   static void* fresh(std::size_t size) {
     if (size < huge_page) return std::aligned_alloc(alignment, size);
-    void* memory = std::aligned_alloc(huge_page, size);
-    if (memory != nullptr) madvise(memory, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: it may fail
+    void* memory = nullptr;
+    if (posix_memalign(&memory, huge_page, size) != 0) return nullptr;
+    madvise(memory, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: it may fail
     return memory;
   }
 

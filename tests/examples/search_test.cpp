@@ -95,6 +95,54 @@ TEST_CASE("search finds what the index of the run finds", "[search]") {
   CHECK(!fs::exists(grid));
 }
 
+TEST_CASE("search finds pictures of any folder, and leaves out what it cannot read", "[search]") {
+  const NoGrad guard;
+  const Run run;
+  const fs::path folder = run.folder / "photos";
+  fs::create_directories(folder);
+  for (const RunPicture& picture : run.pictures) fs::copy_file(picture.path, folder / picture.path.filename());
+  const std::vector<std::string> base = {"--run", run.path(), "--quiet", "--images",
+                                         folder,  "--query",  "a dog",   "--json"};
+  const Outcome outcome = run_program("search", base);
+  REQUIRE(outcome.status == 0);
+  const std::vector<std::string> query = {"a dog"};
+  const std::vector<Hit> expected =
+      RunIndex::load(run.path()).images.search_all(run.encoder().embed_texts(query), 1).front();
+  const Json hits = Json::parse(outcome.out)[0]["hits"];
+  CHECK(hits.size() == run.pictures.size());
+  const RunPicture& best = run.pictures[static_cast<std::size_t>(expected[0].row)];
+  CHECK(hits[0]["path"] == (folder / best.path.filename()).string());
+  CHECK(hits[0]["score"].get<float>() == Approx(expected[0].score).margin(2e-3));  // the run's index is in f16
+  CHECK(hits[0]["caption"] == "");
+
+  write_file(folder / "broken.png", "no picture");
+  const Outcome refused = run_program("search", base);
+  CHECK(refused.status == 1);
+  CHECK(refused.error.find("broken.png") != std::string::npos);
+  const Outcome skipped = run_program("search", base + std::vector<std::string>{"--skip-bad"});
+  CHECK(skipped.status == 0);
+  CHECK(skipped.error.find("skipped: ") != std::string::npos);
+  CHECK(Json::parse(skipped.out)[0]["hits"].size() == run.pictures.size());
+}
+
+TEST_CASE("evaluate leaves out captions that a picture trained on has too", "[evaluate]") {
+  const Run run;
+  std::size_t own = 0;
+  for (const RunPicture& picture : run.pictures)
+    for (const std::string& caption : picture.captions) {
+      const auto has = [&](const RunPicture& other) {
+        return other.split == Split::train && std::ranges::find(other.captions, caption) != other.captions.end();
+      };
+      own += picture.split == Split::test && std::ranges::none_of(run.pictures, has);
+    }
+  const Outcome outcome = run_program("evaluate", {"--run", run.path(), "--json", "--no-twins", "--quiet"});
+  REQUIRE(outcome.status == 0);
+  const Json json = Json::parse(outcome.out);
+  CHECK(json["queries"] == own);
+  CHECK(own > 0);
+  CHECK(json["gallery"] == run.pictures.size() - 2);
+}
+
 TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {
   const NoGrad guard;
   const Run run;

@@ -115,6 +115,22 @@ Result train(const MakeTraining& make, const TemporaryFolder& folder, int stretc
   return result;
 }
 
+TEST_CASE("every epoch's model is kept where asked, otherwise the best so far", "[training]") {
+  const Pairs pairs = small_pairs();
+  for (const bool keep_last : {false, true}) {
+    const TemporaryFolder folder;
+    const TrainingOptions options{
+        .loss = Loss::info_nce, .epochs = 9, .batch = 8, .lr = 0.5, .keep_last = keep_last, .size = 6};
+    Training training(pairs, {}, {}, range(0, 30), range(30, 40), options, folder.path(), "{}");
+    int improved = 0;
+    training.run({.step = [](std::int64_t) {},
+                  .epoch = [](const EpochMetrics&) {},
+                  .improved = [&](PairEncoder&, const EpochMetrics&) { ++improved; },
+                  .stop = [] { return false; }});
+    CHECK((improved == 9) == keep_last);  // at this rate the validation loss rises now and then
+  }
+}
+
 TEST_CASE("a run that is stopped again and again ends as one that is not", "[training]") {
   const Pairs pairs = small_pairs();
   for (const Loss loss : {Loss::soft, Loss::info_nce, Loss::siglip}) {

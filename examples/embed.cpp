@@ -20,6 +20,7 @@
 #include "clip/ops/permute.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
+#include "src/io/folder.hpp"
 
 namespace {
 
@@ -47,28 +48,33 @@ Tensor rows_or_empty(const std::vector<Tensor>& parts, const Shape& empty) {
 }
 
 /// The files of a run, opened before any work, and put in place together at its end.
-struct Outputs {
-  std::vector<std::unique_ptr<NewFile>> files;
+class Outputs {
+ public:
+  /// `read`: files that none of the outputs may replace, beside those of the model.
+  Outputs(const fs::path& model, const std::vector<fs::path>& read) {
+    if (is_folder(model))
+      for (const fs::path& file : files_below(model)) taken_.insert(real(file));
+    for (const fs::path& file : read) taken_.insert(real(file));
+  }
 
-  /// Null for an empty path. Throws when the file would replace one that is read.
-  NewFile* open(const fs::path& path, const Options& options) {
+  /// Null for an empty path. Throws when the file would replace one that is read or another output.
+  NewFile* open(const fs::path& path) {
     if (path.empty()) return nullptr;
-    std::error_code error;
-    const fs::path target = fs::weakly_canonical(path, error);
-    const auto is = [&](const fs::path& other) {
-      return !other.empty() && target == fs::weakly_canonical(other, error);
-    };
-    if (is(options.text) || is(options.images) || is(options.model / target.filename()) ||
-        !targets.insert(target).second)
+    if (!taken_.insert(real(path)).second)
       throw WrongUsage("expected another file to write than " + quoted(path) + ", which is read or written already");
-    return files.emplace_back(std::make_unique<NewFile>(path)).get();
+    return files_.emplace_back(std::make_unique<NewFile>(path)).get();
   }
   void commit() {
-    for (const auto& file : files) file->commit();
+    for (const auto& file : files_) file->commit();
   }
 
  private:
-  std::set<fs::path> targets;
+  static fs::path real(const fs::path& path) {
+    std::error_code error;
+    return fs::weakly_canonical(path, error);
+  }
+  std::set<fs::path> taken_;
+  std::vector<std::unique_ptr<NewFile>> files_;
 };
 
 fs::path paths_beside(const fs::path& output) {
@@ -76,9 +82,9 @@ fs::path paths_beside(const fs::path& output) {
 }
 
 void embed_texts(const Program& program, const Options& options) {
-  Outputs outputs;
-  NewFile* const tokens = outputs.open(options.tokens, options);
-  NewFile* const output = outputs.open(options.output, options);
+  Outputs outputs(options.model, {options.text});
+  NewFile* const tokens = outputs.open(options.tokens);
+  NewFile* const output = outputs.open(options.output);
   const std::vector<std::string> lines = read_lines(options.text);
   if (tokens != nullptr) {
     const WordPiece tokenizer = WordPiece::load(options.model);
@@ -101,12 +107,14 @@ void embed_texts(const Program& program, const Options& options) {
 }
 
 void embed_images(const Program& program, const Options& options) {
-  Outputs outputs;
-  NewFile* const pixel_file = outputs.open(options.pixels, options);
-  NewFile* const output = outputs.open(options.output, options);
-  NewFile* const pixel_paths = outputs.open(paths_beside(options.pixels), options);
-  NewFile* const output_paths = outputs.open(paths_beside(options.output), options);
   const std::vector<fs::path> files = list_pictures(options.images);
+  std::vector<fs::path> read = files;
+  read.push_back(options.images);
+  Outputs outputs(options.model, read);
+  NewFile* const pixel_file = outputs.open(options.pixels);
+  NewFile* const output = outputs.open(options.output);
+  NewFile* const pixel_paths = outputs.open(paths_beside(options.pixels));
+  NewFile* const output_paths = outputs.open(paths_beside(options.output));
   std::optional<ImageEncoder> encoder;
   if (output != nullptr) encoder = ImageEncoder::load(options.model, program.device(), program.type());
   const Preprocessor preprocess = encoder ? encoder->preprocess : Preprocessor::load(options.model);

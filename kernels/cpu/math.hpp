@@ -66,7 +66,7 @@ CLIP_INLINE f32x16 log(f32x16 x) {
 /// something between 0 and their root.
 CLIP_INLINE f32x16 sqrt(f32x16 x) {
   f32x16 y = as_float(0x5f3759df - (as_int(x) >> 1));  // 1 / sqrt(x) within 4 %
-  for (int step = 0; step < 3; ++step) y = y * (1.5f - (0.5f * x) * y * y);
+  for (int step = 0; step < 2; ++step) y = y * (1.5f - (0.5f * x) * y * y);
   const f32x16 root = x * y;
   const f32x16 exact = root + (0.5f * y) * (x - root * root);
   return x > 3.40282347e+38f ? x : exact;

@@ -142,18 +142,18 @@ Found find_model(std::span<const TensorInfo> tensors, const std::string& file, s
     }
   if (found.empty()) {
     const std::string sought = wanted ? std::string(name_of(*wanted)) : "ResNet, DistilBERT or BERT";
-    fail("weights", "expected the tensors of a ", sought, " in '", file, "', got ", tensors.size(), " others",
+    fail("weights", "expected the tensors of a ", sought, " in ", file, ", got ", tensors.size(), " others",
          tensors.empty() ? "" : ", the first '" + printable(tensors[0].name) + "'");
   }
   if (found.size() > 1) {
     const auto shown = [](const Found& one) {
       return std::string(name_of(one.family->architecture)) + " with prefix '" + printable(one.prefix) + "'";
     };
-    fail("weights", "'", file, "' holds more than one model: a ", shown(found[0]), " and a ", shown(found[1]),
+    fail("weights", file, " holds more than one model: a ", shown(found[0]), " and a ", shown(found[1]),
          "; say which architecture is wanted, or split the file");
   }
   for (const std::string_view other : {"roberta.", "electra."})  // same names, but not the same computation
-    check(!found[0].prefix.ends_with(other), "weights", "'", file, "' holds a model of another architecture: '",
+    check(!found[0].prefix.ends_with(other), "weights", file, " holds a model of another architecture: '",
           printable(found[0].prefix), "'");
   return found[0];
 }
@@ -165,9 +165,9 @@ const std::string* WeightNames::source_of(std::string_view name) const {
   return found == mapped.end() ? nullptr : &found->source;
 }
 
-WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view file,
+WeightNames weight_names(std::span<const TensorInfo> tensors, const std::filesystem::path& file,
                          std::optional<Architecture> wanted) {
-  const std::string shown = printable(file);
+  const std::string shown = quoted(file);
   const auto [family, prefix] = find_model(tensors, shown, wanted);
   const std::string_view resnet = "resnet.";  // Hugging Face's classifier stands beside this prefix, not behind it
   const std::string classifier =
@@ -201,13 +201,13 @@ WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view f
     std::string list;
     for (std::size_t i = 0; i < std::min<std::size_t>(unexpected.size(), 10); ++i)
       list += (i == 0 ? "'" : ", '") + printable(unexpected[i]) + "'";
-    fail("weights", "'", shown, "' has ", unexpected.size(), " tensors that a ", name_of(family->architecture),
+    fail("weights", shown, " has ", unexpected.size(), " tensors that a ", name_of(family->architecture),
          " does not have: ", list, unexpected.size() > 10 ? " …" : "");
   }
 
   std::set<std::string_view> taken;
   for (const WeightNames::Mapped& one : names.mapped)
-    check(taken.insert(one.name).second, "weights", "two tensors of '", shown, "' would be '", one.name,
+    check(taken.insert(one.name).second, "weights", "two tensors of ", shown, " would be '", one.name,
           "', the second is '", printable(one.source), "'");
   return names;
 }

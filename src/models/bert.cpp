@@ -161,7 +161,7 @@ Bert Bert::load(const std::filesystem::path& folder, const Device& device, dtype
   const SafeTensors file = SafeTensors::open(folder);
   check_model_size(config.parameters(), folder / "config.json", file);
   Bert model(config, Init::none());
-  const WeightNames names = weight_names(file.tensors(), file.path().string(), Architecture::bert);
+  const WeightNames names = weight_names(file.tensors(), file.path(), Architecture::bert);
   if (names.source_of("pooler.dense.weight") == nullptr) model.pooler.reset();
   clip::load(members(model), file, names, device, type);
   return model;
@@ -176,8 +176,7 @@ DistilBert DistilBert::load(const std::filesystem::path& folder, const Device& d
   const SafeTensors file = SafeTensors::open(folder);
   check_model_size(config.parameters(), folder / "config.json", file);
   DistilBert model(config, Init::none());
-  clip::load(members(model), file, weight_names(file.tensors(), file.path().string(), Architecture::distilbert), device,
-             type);
+  clip::load(members(model), file, weight_names(file.tensors(), file.path(), Architecture::distilbert), device, type);
   return model;
 }
 HiddenStates DistilBert::operator()(const Tokens& tokens, Random* random) const {

@@ -106,7 +106,7 @@ ResNet::ResNet(const ResNetConfig& c, Init init) : config(c), stem(c.channels, c
 ResNet ResNet::load(const std::filesystem::path& folder, const Device& device) {
   ResNetConfig config = ResNetConfig::read(folder);
   const SafeTensors file = SafeTensors::open(folder);
-  const WeightNames names = weight_names(file.tensors(), file.path().string(), Architecture::resnet);
+  const WeightNames names = weight_names(file.tensors(), file.path(), Architecture::resnet);
   if (const std::string* bias = names.source_of("fc.bias")) config.classes = file.info(*bias).shape.numel();
   check_model_size(config.parameters(), folder / "config.json", file);
   ResNet model(config, Init::none());

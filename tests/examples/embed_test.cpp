@@ -146,6 +146,11 @@ TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]")
         {"--model", models.text, "--text", lines, "--output", out, "--device", "tpu"});
   fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", lines});
   fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", out, "--tokens", out});
+  fails(2, "another file to write", {"--model", models.image, "--images", list, "--output", models.folder / "x.png"});
+  fs::create_directory(models.folder / "bert/1_Pooling");
+  const std::string inner = models.folder.write("bert/1_Pooling/config.json", "{}");
+  fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", inner});
+  CHECK(read_file(inner) == "{}");
   fails(1, "cannot write",
         {"--model", models.text, "--text", lines, "--tokens", out, "--output", models.folder / "no/o.npy"});
   fails(1, "it is a folder", {"--model", models.image, "--images", list, "--output", models.folder / "resnet"});

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "clip/core/error.hpp"
+#include "clip/io/file.hpp"
 #include "src/data/csv.hpp"
 #include "src/data/listing.hpp"
 

@@ -6,6 +6,7 @@
 #include "clip/image/write_png.hpp"
 #include "clip/io/file.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temporary.hpp"
 

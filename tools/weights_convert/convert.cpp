@@ -177,7 +177,7 @@ void convert(const fs::path& input, const fs::path& output, const ConvertOptions
   check(folder_path.has_filename() && (!is_there(folder_path) || is_folder(folder_path)), "weights_convert",
         "expected a folder to write to, but ", quoted(output), " is something else");
   const WeightsFile file = WeightsFile::open(input);
-  const WeightNames names = weight_names(file.tensors(), file.path().string(), options.architecture);
+  const WeightNames names = weight_names(file.tensors(), file.path(), options.architecture);
 
   ModelFolder folder;
   std::vector<std::string> notes;

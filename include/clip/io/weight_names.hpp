@@ -44,7 +44,7 @@ struct WeightNames {
 /// prefix is what stands before the model's own names; tensors without it, heads and counters are left out. With
 /// `wanted`, only that architecture is looked for. Throws, naming `file`, when there is none or more than one, on
 /// tensors that such a model does not have, and when two would get one name.
-WeightNames weight_names(std::span<const TensorInfo> tensors, std::string_view file,
+WeightNames weight_names(std::span<const TensorInfo> tensors, const std::filesystem::path& file,
                          std::optional<Architecture> wanted = std::nullopt);
 
 }  // namespace clip

@@ -145,14 +145,15 @@ void train(const Program& program, Options& options) {
   options.training.decay_norms = !options.no_decay_norms;
   options.training.seed = program.seed();
   options.training.type = program.type();
-  options.encode.texts = !options.trains("text");
-  options.encode.pictures = !options.trains("image");
+  const bool book = options.recipe == "book";  // whose frozen encoders are in training mode, so they run on each batch
+  options.training.drop_last = options.trains("image") && !book;
+  options.encode.texts = !options.trains("text") && !book;
+  options.encode.pictures = !options.trains("image") && !book;
   options.encode.seed = program.seed();
   if (options.encode.augment && options.encode.pictures)
     throw WrongUsage("--augment goes with --train-encoders image or both: a frozen encoder sees each picture once");
   check(options.trains("image") || has_weights(options.encode.image_model), "--image-model", "there are no weights in ",
         quoted(options.encode.image_model), ": --train-encoders image trains new ones");
-  const bool book = options.recipe == "book";
   Captions data = read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book});
   if (options.limit > 0) data = limited(data, options.limit);
   for (const Problem& problem : data.problems) program.warn(message(problem));
@@ -223,7 +224,8 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--output", options.run, "folder of the run")->required();
   app.add_option("--recipe", options.recipe,
-                 "default, or book: the original's split by caption rows, in which pictures leak to validation")
+                 "default, or book, the original step for step: its split by caption rows, in which pictures leak to "
+                 "validation, and encoders that run on each batch as in training, though nothing trains them")
       ->check(CLI::IsMember({"default", "book"}));
   app.add_option("--loss", options.loss, "soft (default), soft-detached, infonce or siglip")
       ->check(CLI::IsMember({"soft", "soft-detached", "infonce", "siglip"}));

@@ -3,11 +3,13 @@
 //   s_ij = scale q_i . k_j;   y_i = sum_j p_ij v_j with p_ij = e^(s_ij - lse_i), lse_i = log sum_j e^(s_ij)
 //   delta_i = dy_i . y_i;     ds_ij = p_ij (dy_i . v_j - delta_i)
 //   dq_i = scale sum_j ds_ij k_j;   dk_j = scale sum_i ds_ij q_i;   dv_j = sum_i p_ij dy_i
-// over the keys j that query i sees. A query that sees none has y = 0, lse = infinity (so that its p vanish) and no
-// gradients. Arithmetic in f32; T = float or bf16. Results do not depend on the number of threads.
+// over the keys j that query i sees. With dropout, y_i = sum_j m_ij p_ij v_j where m is 0 or 1 / (1 - p), and likewise
+// dv_j = sum_i m_ij p_ij dy_i and ds_ij = p_ij (m_ij dy_i . v_j - delta_i). A query that sees none has y = 0, lse =
+// infinity (so that its p vanish) and no gradients. Arithmetic in f32; T = float or bf16. Results do not depend on the
+// number of threads.
 #include <cstdint>
 
-#include "clip/core/dtype.hpp"
+#include "kernels/dropout.hpp"
 
 namespace clip::kernels {
 
@@ -21,6 +23,9 @@ struct AttentionShape {
   const std::uint8_t* mask = nullptr;  // [sequences, keys], without offsets: 0 hides a key
   bool causal = false;                 // query i sees no keys after i
   float scale = 1;
+  DropoutMask dropout =
+      {};  // row r, head h and key j have word j % 4 of block offset + (r heads + h) row_blocks + j / 4
+  std::int64_t row_blocks() const { return (keys + 3) / 4; }
 };
 
 /// A number of workers, and floats of scratch for each. A kernel runs `workers` at a time; how many changes no result.

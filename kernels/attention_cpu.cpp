@@ -58,7 +58,7 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
   read_rows(result, rows_of(q, sequence.first_query, head, shape), first, count, dim, shape.scale);
   transpose(queries, result, count, dim);
   std::fill(result, result + count * padded, 0.0f);
-  alignas(64) float top[tile_rows], sum[tile_rows] = {}, decay[tile_rows];
+  alignas(64) float top[tile_rows], sum[tile_rows] = {}, decay[tile_rows], factors[tile_rows];
   std::fill(top, top + tile_rows, std::numeric_limits<float>::lowest());  // finite: infinities would make NaN
 
   const HeadRows<const T> k_rows = rows_of(k, sequence.first_key, head, shape);
@@ -75,6 +75,11 @@ CLIP_INLINE void forward_tile(T* y, float* lse, const T* q, const T* k, const T*
         for (std::int64_t i = 0; i < std::min(tile.key[j] - first, count); ++i)
           scores[j * tile_rows + i] = -std::numeric_limits<float>::infinity();
     softmax_tile(scores, top, sum, decay, tile.count, columns);
+    if (shape.dropout.p > 0)
+      for (std::int64_t i = 0; i < count; ++i) {
+        dropout_factors(factors, shape, sequence.first_query + first + i, head, tile);
+        for (std::int64_t j = 0; j < tile.count; ++j) scores[j * tile_rows + i] *= factors[j];
+      }
     for (std::int64_t i = 0; i < count; ++i) scale_row(result + i * padded, padded, decay[i]);
     tile_product(result, padded, {scores, 1, tile_rows}, values, padded, round_up(count, 4), padded, tile.count, true);
   }
@@ -138,6 +143,7 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
   const float* lse_rows = lse + sequence.first_query * shape.heads + head;
   for (std::int64_t i = 0; i < sequence.queries; ++i) delta[i] = dot(dy_rows[i], y_rows[i], dim);
   std::fill(dqueries, dqueries + round_up(sequence.queries, 4) * padded, 0.0f);
+  float factors[tile_rows];
   const bool keys_wanted = dk != nullptr;
   if (keys_wanted && sequence.mask != nullptr)  // no tile has the hidden keys
     for (std::int64_t j = 0; j < sequence.keys; ++j) {
@@ -169,8 +175,14 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
         if (shape.causal)
           for (std::int64_t j = tile.count - 1; j >= 0 && tile.key[j] > first + i; --j)
             p[i * tile_rows + j] = -std::numeric_limits<float>::infinity();
+        if (shape.dropout.p > 0) {
+          dropout_factors(factors, shape, sequence.first_query + first + i, head, tile);
+          for (std::int64_t j = 0; j < tile.count; ++j) ds[i * tile_rows + j] *= factors[j];
+        }
         differentiate_row(p + i * tile_rows, ds + i * tile_rows, lse_rows[(first + i) * shape.heads], delta[first + i],
                           columns);
+        if (shape.dropout.p > 0)
+          for (std::int64_t j = 0; j < tile.count; ++j) p[i * tile_rows + j] *= factors[j];
       }
       if (keys_wanted) {
         tile_product(dvalues, padded, {p, 1, tile_rows}, dys, padded, key_rows, padded, count, true);

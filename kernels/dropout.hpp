@@ -15,6 +15,12 @@ constexpr std::uint64_t dropout_threshold(float p) {
   return whole + (static_cast<double>(whole) < exact ? 1 : 0);
 }
 
+/// Which elements dropout keeps.
+struct DropoutMask {
+  float p = 0;  ///< 0 <= p <= 1
+  std::uint64_t seed = 0, offset = 0;
+};
+
 }  // namespace clip::kernels
 
 namespace clip::kernels::cpu {

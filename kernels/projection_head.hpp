@@ -4,15 +4,9 @@
 // mask is that of dropout.hpp, computed again for the backward pass; p = 0 keeps everything.
 #include <cstdint>
 
-#include "clip/core/dtype.hpp"
+#include "kernels/dropout.hpp"
 
 namespace clip::kernels {
-
-/// Which elements dropout keeps.
-struct DropoutMask {
-  float p = 0;  ///< 0 <= p <= 1
-  std::uint64_t seed = 0, offset = 0;
-};
 
 /// Rows are summed for the gradients of biases and scales in this many blocks, whatever the number of threads.
 constexpr std::int64_t head_blocks(std::int64_t rows) {

@@ -62,11 +62,6 @@ PairEncoder copy_of(PairEncoder model) {
   return model;
 }
 
-/// The batch's last part may be smaller than others; a batch norm would then see too little of it.
-bool drops_last(const PairEncoder& model, const std::vector<std::int32_t>& train, const TrainingOptions& options) {
-  return model.image && std::ssize(train) >= options.batch;
-}
-
 }  // namespace
 
 Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
@@ -82,7 +77,11 @@ Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::opt
       model_(new_model(pairs, std::move(text), std::move(image), options, random_)),
       averaged_(options.ema > 0 ? copy_of(model_) : model_),
       optimizer_(groups_of(model_, options)),
-      sampler_(train, {.batch = options.batch, .seed = options.seed, .drop_last = drops_last(model_, train, options)}) {
+      sampler_(train, {.batch = options.batch,
+                       .seed = options.seed,
+                       .drop_last = options.drop_last && std::ssize(train) >= options.batch}) {
+  check(options.schedule == Schedule::plateau || options.warmup <= steps(), "--warmup", "expected at most the ",
+        steps(), " steps of the run, got ", options.warmup);
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
 }
 
@@ -169,7 +168,7 @@ double Training::gradients(std::span<const std::int32_t> captions) {
 
 void Training::train_step(std::span<const std::int32_t> captions) {
   if (options_.schedule == Schedule::cosine) {
-    const WarmupCosine factor{.warmup = options_.warmup, .total = options_.epochs * sampler_.batches_per_epoch()};
+    const WarmupCosine factor{.warmup = options_.warmup, .total = steps()};
     for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
   }
   loss_sum_ += gradients(captions) * static_cast<double>(captions.size());

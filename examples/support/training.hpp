@@ -30,6 +30,7 @@ struct TrainingOptions {
   bool decay_norms = true;  ///< whether norms and biases decay too
   Schedule schedule = Schedule::plateau;
   std::int64_t warmup = 0;  ///< steps, before the cosine
+  bool drop_last = false;   ///< leave out an epoch's last batch where it is smaller: a poor batch for a batch norm
   double clip_norm = 0;     ///< of all gradients together; 0: any
   bool keep_last = false;   ///< `improved` is told of every epoch, whatever its validation loss
   double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
@@ -85,6 +86,7 @@ class Training {
                                     const Tensor& pixels);
   double part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
   void check_finite(double loss, const Batch& batch, std::span<const std::int32_t> captions) const;
+  std::int64_t steps() const { return options_.epochs * sampler_.batches_per_epoch(); }  // of the whole run
   void train_step(std::span<const std::int32_t> captions);
   void average();
   EpochMetrics finish_epoch();

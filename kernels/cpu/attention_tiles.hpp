@@ -6,6 +6,7 @@
 
 #include "kernels/attention.hpp"
 #include "kernels/cpu/math.hpp"
+#include "kernels/cpu/philox.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -40,6 +41,26 @@ CLIP_INLINE bool next_keys(KeyTile& keys, std::int64_t& next, std::int64_t end, 
   for (; next < end && keys.count < tile_rows; ++next)
     if (sequence.mask == nullptr || sequence.mask[next] != 0) keys.key[keys.count++] = next;
   return keys.count > 0;
+}
+
+/// What dropout multiplies the probabilities of a tile's keys by, for row `query` of the queries.
+CLIP_INLINE void dropout_factors(float* factors, const AttentionShape& shape, std::int64_t query, std::int64_t head,
+                                 const KeyTile& tile) {
+  const auto last_dropped = static_cast<std::uint32_t>(dropout_threshold(shape.dropout.p) - 1);
+  const float kept = 1.0f / (1.0f - shape.dropout.p);
+  const std::uint64_t first =
+      shape.dropout.offset + static_cast<std::uint64_t>((query * shape.heads + head) * shape.row_blocks());
+  const PhiloxStream random(shape.dropout.seed);
+  std::uint32_t words[32];
+  std::int64_t group = -1;  // of 32 keys
+  for (std::int64_t j = 0; j < tile.count; ++j) {
+    if (tile.key[j] / 32 != group) {
+      group = tile.key[j] / 32;
+      const PhiloxWords w = random.words(first + static_cast<std::uint64_t>(group) * 8);
+      std::memcpy(words, &w, sizeof words);
+    }
+    factors[j] = words[tile.key[j] % 32] > last_dropped ? kept : 0.0f;
+  }
 }
 
 /// One head's part of an array of rows, [rows, heads, dim].

@@ -76,10 +76,11 @@ BertConfig BertConfig::read(const std::filesystem::path& folder) {
   if (!(config.norm_eps > 0 && config.norm_eps < 1)) json.wrong("layer_norm_eps", "a number between 0 and 1");
   const auto probability = [&](const char* key) {
     const double p = json.number(key, 0.1);
-    if (!(p >= 0 && p <= 1)) json.wrong(key, "a number from 0 to 1");
+    if (!(p >= 0 && p < 1)) json.wrong(key, "a number from 0 to below 1");
     return static_cast<float>(p);
   };
   config.dropout = probability(distil ? "dropout" : "hidden_dropout_prob");
+  config.attention_dropout = probability(distil ? "attention_dropout" : "attention_probs_dropout_prob");
   config.attention_out_dropout = distil ? 0 : config.dropout;
   if (json.boolean("is_decoder", false)) json.wrong("is_decoder", "false: only encoders are supported");
   if (json.text("position_embedding_type", "absolute") != "absolute") json.wrong("position_embedding_type", "absolute");
@@ -120,8 +121,8 @@ Tensor HiddenStates::mean() const {
 
 Tensor BertLayer::operator()(Tensor x, const Tensor& offsets, Random* random) const {
   const Shape split{x.shape(0), heads, x.shape(1) / heads};
-  const Tensor context =
-      attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split), {.offsets = offsets});
+  const Tensor context = attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split),
+                                   {.offsets = offsets, .dropout = attention_dropout, .random = random});
   return finish(context, std::move(x), random);
 }
 
@@ -129,8 +130,9 @@ Tensor BertLayer::first_rows(const Tensor& x, const Tensor& offsets, Random* ran
   const std::int64_t dim = x.shape(1) / heads, count = offsets.numel() - 1;
   const Shape split{x.shape(0), heads, dim};
   Tensor first = embedding(x, slice(offsets, 0, count));
-  const Tensor context = attention(reshape(query(first), {count, 1, heads, dim}), reshape(key(x), split),
-                                   reshape(value(x), split), {.offsets = offsets});
+  const Tensor context =
+      attention(reshape(query(first), {count, 1, heads, dim}), reshape(key(x), split), reshape(value(x), split),
+                {.offsets = offsets, .dropout = attention_dropout, .random = random});
   return finish(context, std::move(first), random);
 }
 

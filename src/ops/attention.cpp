@@ -69,6 +69,11 @@ AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, co
     shape.mask = options.mask.data<std::uint8_t>();
   }
   shape.causal = options.causal;
+  check(options.dropout >= 0 && options.dropout < 1, "attention", "expected a dropout in [0, 1), got ",
+        options.dropout);
+  if (options.random != nullptr && options.dropout > 0)
+    shape.dropout = {options.dropout, options.random->seed(),
+                     options.random->reserve(q.numel() / shape.dim * shape.row_blocks() * 4)};
   shape.scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(shape.dim)));
   return shape;
 }

@@ -1,6 +1,8 @@
 // The main job, from a data set to a search, as a user runs it.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -29,12 +31,25 @@ struct Job {
     write_small_bert(folder / "bert", {"red", "blue", "black", "square", "circle", "ring", "cross"});
     write_small_resnet(folder / "resnet");
   }
-  Outcome train(const std::string& run, std::vector<std::string> more = {}) const {
+  std::vector<std::string> command(const std::string& run, const std::vector<std::string>& more) const {
     std::vector<std::string> all = {"--data",        folder / "data",   "--text-model", folder / "bert",
                                     "--image-model", folder / "resnet", "--output",     folder / run,
-                                    "--cache",       folder / "cache",  "--epochs",     "2"};
+                                    "--cache",       folder / "cache"};
+    if (std::find(more.begin(), more.end(), "--epochs") == more.end()) all.insert(all.end(), {"--epochs", "2"});
     all.insert(all.end(), more.begin(), more.end());
-    return run_program("train_flickr8k", all);
+    return all;
+  }
+  Outcome train(const std::string& run, const std::vector<std::string>& more = {}) const {
+    return run_program("train_flickr8k", command(run, more));
+  }
+  /// All that a finished run knows, but how long it took.
+  std::string result(const std::string& run) const {
+    std::string all;
+    for (const char* file : {"model/model.safetensors", "model/text/model.safetensors", "model/image/model.safetensors",
+                             "index/embeddings.safetensors", "config.json"})
+      all += read_file(folder / run / file);
+    return all + std::regex_replace(read_file(folder / run / "metrics.jsonl"),
+                                    std::regex(R"x("(seconds|images_per_second)":[^,}]*)x"), "");
   }
 };
 
@@ -89,6 +104,57 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
   CHECK(run_program("embed", {"--model", job.folder / "run/model/image", "--images", job.folder / "data/Images",
                               "--output", job.folder / "images.npy"})
             .status == 0);
+}
+
+TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_flickr8k]") {
+  const Job job;
+  for (const char* trained : {"both", "text", "none"}) {
+    const std::vector<std::string> more = {
+        "--train-encoders", trained,   "--epochs", "12",  "--batch",   "16", "--resume",
+        "--loss",           "infonce", "--ema",    "0.9", "--threads", "1"};
+    const std::string whole = std::string(trained) + "-whole", parts = std::string(trained) + "-parts";
+    REQUIRE(job.train(whole, more).status == 0);
+    fs::remove_all(job.folder / "cache");  // so that encoding is interrupted too
+    int status = -1, stops = 0;
+    for (int milliseconds = 20; status != 0; milliseconds += 1 + milliseconds / 5, ++stops) {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+      status = interrupt_program(
+          "train_flickr8k", job.command(parts, more), [&] { return std::chrono::steady_clock::now() >= end; },
+          stops % 3 == 2 ? SIGINT : SIGKILL);
+      REQUIRE((status == -1 || status == 0 || stops % 3 == 2));
+    }
+    INFO(trained << ": stopped " << stops << " times");
+    CHECK(stops > 3);
+    CHECK(job.result(parts) == job.result(whole));
+  }
+}
+
+TEST_CASE("a full disk stops a run, which goes on when there is room", "[train_flickr8k]") {
+  const Job job;
+  const std::vector<std::string> more = {"--train-encoders", "--resume", "--threads", "1"};
+  REQUIRE(job.train("whole", more).status == 0);
+  std::string command = "trap '' XFSZ; ulimit -f 40; '" CLIP_BIN "/train_flickr8k'";  // 40 KiB a file at most
+  for (const std::string& argument : job.command("parts", more)) command += " '" + argument + "'";
+  const std::string errors = job.folder / "errors";
+  CHECK(std::system(("bash -c \"" + command + " >'" + errors + "' 2>&1\"").c_str()) != 0);
+  CHECK(contains(read_file(errors), "error: "));
+  CHECK(contains(read_file(errors), "File too large"));
+  for (const auto& entry : fs::recursive_directory_iterator(job.folder / "parts"))
+    CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
+  REQUIRE(job.train("parts", more).status == 0);
+  CHECK(job.result("parts") == job.result("whole"));
+}
+
+TEST_CASE("encoders that run away are reported, and the recipe's own quirks kept", "[train_flickr8k]") {
+  const Job job;
+  const Outcome lost = job.train("lost", {"--train-encoders", "--image-lr", "1e30", "--epochs", "9"});
+  CHECK(lost.status == 1);
+  CHECK(contains(lost.error, "is not finite; weights and batch are in"));
+  const auto given = SafeTensors::open(job.folder / "resnet");
+  REQUIRE(job.train("book", {"--recipe", "book"}).status == 0);
+  const auto kept = SafeTensors::open(job.folder / "book/model/image");
+  CHECK(kept.read("conv1.weight").to_vector() == given.read("conv1.weight").to_vector());
+  CHECK(kept.read("bn1.running_mean").to_vector() != given.read("bn1.running_mean").to_vector());
 }
 
 TEST_CASE("a picture that cannot be read stops training, or is left out", "[train_flickr8k]") {

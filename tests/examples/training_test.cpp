@@ -175,6 +175,49 @@ TEST_CASE("a run that trains encoders goes on as well, with all that it has to r
   }
 }
 
+/// The weights after an epoch of one step, and the rates then.
+std::vector<float> after_one_step(TrainingOptions options, double& lr, bool step = true) {
+  const EncodedPairs encoded(false, true);
+  const TemporaryFolder run;
+  options.batch = 30;
+  options.size = 6;
+  Training training = encoded.training(options, run.path());
+  if (step) {
+    CHECK_THROWS_AS(training.run({.step = [](std::int64_t) {},
+                                  .epoch = [](const EpochMetrics&) {},
+                                  .improved = [](PairEncoder&, const EpochMetrics&) {},
+                                  .stop = [&] { return !training.metrics().empty(); }}),
+                    Error);
+    lr = training.metrics().front().lr;
+  }
+  PairEncoder model = training.model();
+  std::vector<float> all;
+  for (const Tensor& parameter : parameters(model))
+    for (const float value : parameter.to_vector()) all.push_back(value);
+  return all;
+}
+
+TEST_CASE("the average of weights, warm-up and rates are what they should be", "[training]") {
+  double lr = 0, half = 0;
+  const std::vector<float> before = after_one_step({}, lr, false), after = after_one_step({}, lr);
+  const std::vector<float> averaged = after_one_step({.ema = 0.999}, lr);
+  const std::vector<float> slow = after_one_step({.schedule = Schedule::cosine, .warmup = 2}, half);
+  CHECK(lr == 1e-3);
+  CHECK(half == Approx(0.5e-3));
+  double error = 0, slow_error = 0, moved = 0;
+  const std::size_t trained = before.size();
+  REQUIRE(after.size() == trained);
+  for (std::size_t i = 0; i < trained; ++i) {
+    const double change = after[i] - before[i];
+    moved = std::max(moved, std::abs(change));
+    error = std::max(error, std::abs(averaged[i] - before[i] - change * (1 - 2.0 / 11)));  // of step 1: 2 / 11 of old
+    slow_error = std::max(slow_error, std::abs(slow[i] - before[i] - change / 2));
+  }
+  CHECK(moved > 0.9e-3);
+  CHECK(error < 2e-6);
+  CHECK(slow_error < 2e-6);
+}
+
 TEST_CASE("part by part, the gradients are those of the whole batch", "[training]") {
   const EncodedPairs encoded(true, false, "0");
   const auto gradients = [&](std::int64_t micro_batch) {

@@ -126,6 +126,47 @@ TEST_CASE("a query that sees no key gives zeros and no gradients", "[ops]") {
   CHECK(v.grad().to_vector() == expected);
 }
 
+TEST_CASE("attention drops what the random stream says, in both directions", "[ops]") {
+  constexpr std::int64_t heads = 2, longest = 130, blocks = (longest + 3) / 4;
+  constexpr float p = 0.3f;
+  const std::vector<std::int32_t> offsets{0, 3, 70, 200};
+  const auto factor = [&](std::int64_t row, std::int64_t h, std::int64_t j) {
+    const auto words = philox(5, 11 + static_cast<std::uint64_t>((row * heads + h) * blocks + j / 4));
+    return words[static_cast<std::size_t>(j % 4)] < p * 0x1p32 ? 0.0 : 1 / (1 - double{p});
+  };
+  const auto op = [&](auto& in) {
+    Random random(5, 11);
+    return attention(in[0], in[1], in[2], {.offsets = packed(offsets), .dropout = p, .random = &random});
+  };
+  const auto expected = [&](auto& in) {
+    Array y(in[0].shape);
+    const std::int64_t dim = in[0].shape[-1];
+    for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
+      for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t i = offsets[s]; i < offsets[s + 1]; ++i) {
+          std::vector<double> weight;
+          double total = 0;
+          for (std::int64_t j = offsets[s]; j < offsets[s + 1]; ++j) {
+            double score = 0;
+            for (std::int64_t d = 0; d < dim; ++d)
+              score += in[0][(i * heads + h) * dim + d] * in[1][(j * heads + h) * dim + d];
+            total += weight.emplace_back(std::exp(score / std::sqrt(static_cast<double>(dim))));
+          }
+          for (std::int64_t j = offsets[s]; j < offsets[s + 1]; ++j)
+            for (std::int64_t d = 0; d < dim; ++d)
+              y[(i * heads + h) * dim + d] += factor(i, h, j - offsets[s]) *
+                                              weight[static_cast<std::size_t>(j - offsets[s])] / total *
+                                              in[2][(j * heads + h) * dim + d];
+        }
+    return y;
+  };
+  check_op("attention", op, expected, random_inputs({200, heads, 6}, {200, heads, 6}), few);
+  Random random(5, 11);
+  const Tensor x = ones({200, heads, 6});
+  attention(x, x, x, {.offsets = packed(offsets), .dropout = p, .random = &random});
+  CHECK(random.offset() == 11 + 200 * heads * blocks);
+}
+
 TEST_CASE("packed sequences attend to themselves only", "[ops]") {
   const std::vector<std::int32_t> offsets{0, 3, 3, 70, 71, 200};
   for (const bool is_causal : {false, true}) {

@@ -43,9 +43,10 @@ inline std::string run_on_full_disk(const std::string& name, const std::vector<s
   return WIFEXITED(status) && WEXITSTATUS(status) == 1 ? read_file(folder / "error") : "";
 }
 
-/// Starts the program and sends it SIGINT as soon as `begun()`. Its exit code; -1 when a signal ended it.
+/// Starts the program and sends it a signal as soon as `begun()`. Its exit code; -1 when a signal ended it.
 template <class Begun>
-int interrupt_program(const std::string& name, const std::vector<std::string>& arguments, const Begun& begun) {
+int interrupt_program(const std::string& name, const std::vector<std::string>& arguments, const Begun& begun,
+                      int signal = SIGINT) {
   const std::string command = "exec " + command_line(name, arguments) + " >/dev/null 2>&1";
   const pid_t child = ::fork();
   if (child == 0) {
@@ -59,7 +60,7 @@ int interrupt_program(const std::string& name, const std::vector<std::string>& a
     ended = ::waitpid(child, &status, WNOHANG) == child;
   }
   if (!ended) {
-    ::kill(child, SIGINT);
+    ::kill(child, signal);
     ::waitpid(child, &status, 0);
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;

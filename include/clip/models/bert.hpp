@@ -21,6 +21,7 @@ struct BertConfig {
   Activation activation = Activation::gelu;
   float norm_eps = 1e-12f;
   float dropout = 0.1f;                ///< in training, of embeddings and of what the feed-forward layers add
+  float attention_dropout = 0.1f;      ///< of what a token takes from another
   float attention_out_dropout = 0.1f;  ///< of what attention adds; DistilBERT has none
 
   /// Reads `folder/config.json` of a BERT or DistilBERT. Throws, naming file and key, on what is missing or impossible,
@@ -49,7 +50,7 @@ struct BertLayer {
   LayerNorm output_norm;
   std::int64_t heads;
   Activation activation;
-  float dropout, attention_out_dropout;
+  float dropout, attention_dropout, attention_out_dropout;
 
   BertLayer(const BertConfig& config, Init init)
       : query(config.size, config.size, init),
@@ -63,6 +64,7 @@ struct BertLayer {
         heads(config.heads),
         activation(config.activation),
         dropout(config.dropout),
+        attention_dropout(config.attention_dropout),
         attention_out_dropout(config.attention_out_dropout) {}
 
   /// Rows [T, size] of packed sequences, as `attention` takes them. With `random` it drops elements, as in training.

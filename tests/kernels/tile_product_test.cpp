@@ -15,7 +15,7 @@ TEST_CASE("tile_product agrees with a double loop, transposed or not, from any a
         for (const bool transposed : {false, true})
           for (const bool accumulate : {false, true}) {
             const std::int64_t b_stride = cols + 3, c_stride = cols + 5;
-            const std::vector<float> a = to_tensor(random_array({rows * depth})).to_vector();
+            const std::vector<float> a = to_tensor(random_array({rows * depth + 1})).to_vector();
             const std::vector<float> b = to_tensor(random_array({depth * b_stride + 1}, -1, 1, 1)).to_vector();
             std::vector<float> c = to_tensor(random_array({rows * c_stride + 1}, -1, 1, 2)).to_vector();
             const std::vector<float> before = c;

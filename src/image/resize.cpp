@@ -248,7 +248,7 @@ Image resize(const Image& image, Size size, Filter filter, std::optional<Window>
 
   Image padded{window.width, window.height, image.colors, image.indexed, std::vector<std::uint8_t>(samples(window))};
   const auto row = static_cast<std::size_t>(inside.width) * channels;
-  for (int r = 0; r < inside.height; ++r) {
+  for (int r = 0; r < inside.height && inside.width > 0; ++r) {
     const auto to = static_cast<std::size_t>(inside.top - window.top + r) * static_cast<std::size_t>(window.width) +
                     static_cast<std::size_t>(inside.left - window.left);
     std::copy_n(result.pixels.data() + static_cast<std::size_t>(r) * row, row, padded.pixels.data() + to * channels);

@@ -2,9 +2,10 @@
 frozen text features, batch 256, bf16, augmentation, AdamW and a running average of the weights:
 python3 bench/compare/encoder_training.py
 
-Needs torch, torchvision, transformers, numpy and Pillow, and build/release/bin/encoder_training_time. Both start from
-the same weights, and keep the decoded pictures in memory; PyTorch's are varied by torchvision's transforms in a
-DataLoader with as many workers as serve it best. They run in turns; printed are median milliseconds a step."""
+Needs torch, torchvision, transformers, numpy and Pillow, and build/release/bin/encoder_training_time. All do the same
+work from random weights of one configuration, and keep the decoded pictures in memory; PyTorch's are varied by
+torchvision's transforms in a DataLoader with as many workers as serve it best. They run in turns; printed are median
+milliseconds a step."""
 import argparse
 import pathlib
 import statistics

@@ -107,7 +107,7 @@ dnnl::memory PackedWeights::find_or_make(const void* data, const onednn::Desc& p
     if (entry.data == data && entry.wanted == wanted && entry.plain == plain) return entry.packed;
   onednn::Buffer buffer(wanted.get_size());
   make(buffer.data());
-  const dnnl::memory packed(wanted, onednn::engine(), buffer.data());
+  dnnl::memory packed(wanted, onednn::engine(), buffer.data());
   entries_.push_back({data, plain, wanted, std::move(buffer), packed});
   return packed;
 }

@@ -106,10 +106,11 @@ void AugmentedPictures::write(float* out, const Image& image, const Variation& v
   const std::uint8_t* in = rgb.pixels.data();
   for (std::int64_t y = 0; y < size_.height; ++y)
     for (std::int64_t x = 0; x < size_.width; ++x, in += 3) {
-      const float luma = 0.299F * in[0] + 0.587F * in[1] + 0.114F * in[2];
+      const float sample[3] = {static_cast<float>(in[0]), static_cast<float>(in[1]), static_cast<float>(in[2])};
+      const float luma = 0.299F * sample[0] + 0.587F * sample[1] + 0.114F * sample[2];
       float* to = out + 3 * (y * size_.width + (v.flip ? size_.width - 1 - x : x));
       for (std::size_t c = 0; c < 3; ++c)
-        to[c] = std::clamp(own * in[c] + gray * luma + base, 0.F, 255.F) * scale[c] + shift[c];
+        to[c] = std::clamp(own * sample[c] + gray * luma + base, 0.F, 255.F) * scale[c] + shift[c];
     }
 }
 

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # From a bare Debian or Ubuntu machine to searching pictures by text: installs what is missing, builds, makes a data set of
-# clip art and emoji, trains an image encoder on it from scratch, and searches.
-# --quick trains less. Can be interrupted and repeated at any time: what is done
-# is not done again, and training goes on where it was.
+# clip art and emoji, trains an image encoder on it from scratch, and searches. --quick trains less. Can be interrupted and
+# repeated at any time: what is done is not done again, and training goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -18,9 +18,11 @@
 #include "clip/ops/concat.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/permute.hpp"
+#include "clip/text/clip_tokenizer.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
 #include "src/io/folder.hpp"
+#include "src/io/json.hpp"
 
 namespace {
 
@@ -87,8 +89,16 @@ void embed_texts(const Program& program, const Options& options) {
   NewFile* const output = outputs.open(options.output);
   const std::vector<std::string> lines = read_lines(options.text);
   if (tokens != nullptr) {
-    const WordPiece tokenizer = WordPiece::load(options.model);
-    write_npy(*tokens, tokenizer.encode(lines).padded(tokenizer.pad_id()));
+    const auto write = [&](const auto& tokenizer, const Tokens& ids) {
+      write_npy(*tokens, ids.padded(tokenizer.pad_id()));
+    };
+    if (JsonFile(options.model / "config.json").text("model_type", "") == "clip") {
+      const ClipTokenizer tokenizer = ClipTokenizer::load(options.model);
+      write(tokenizer, tokenizer.encode(lines, {.truncate = true}));
+    } else {
+      const WordPiece tokenizer = WordPiece::load(options.model);
+      write(tokenizer, tokenizer.encode(lines));
+    }
   }
   if (output != nullptr) {
     TextEncoder encoder = TextEncoder::load(options.model, program.device(), program.type());

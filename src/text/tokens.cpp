@@ -31,12 +31,14 @@ Tokens Tokens::pack(std::span<const std::vector<std::int32_t>> texts, const Devi
           .longest = static_cast<std::int64_t>(longest)};
 }
 
-Tensor Tokens::padded(std::int32_t pad_id) const {
-  Tensor rectangle = full({count(), longest}, pad_id, dtype::i32);
+Tensor Tokens::padded(std::int32_t pad_id, std::int64_t length) const {
+  if (length == 0) length = longest;
+  check(longest <= length, "tokens", "expected texts of at most ", length, " tokens, got one of ", longest);
+  Tensor rectangle = full({count(), length}, pad_id, dtype::i32);
   if (count() == 0) return rectangle;
   const auto id = ids.to_vector<std::int32_t>(), begin = offsets.to_vector<std::int32_t>();
   auto* row = rectangle.mutable_data<std::int32_t>();
-  for (std::size_t i = 0; i + 1 < begin.size(); ++i, row += longest)
+  for (std::size_t i = 0; i + 1 < begin.size(); ++i, row += length)
     std::copy(id.begin() + begin[i], id.begin() + begin[i + 1], row);
   return rectangle;
 }

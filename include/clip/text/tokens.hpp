@@ -20,8 +20,9 @@ struct Tokens {
 
   /// How many texts.
   std::int64_t count() const { return offsets.defined() ? offsets.numel() - 1 : 0; }
-  /// The ids as a rectangle i32 [B, longest] on the CPU, filled up with `pad_id`.
-  Tensor padded(std::int32_t pad_id) const;
+  /// The ids as a rectangle i32 [B, length] on the CPU, filled up with `pad_id`; as long as the longest text unless
+  /// given. Throws when a text is longer.
+  Tensor padded(std::int32_t pad_id, std::int64_t length = 0) const;
 };
 
 }  // namespace clip

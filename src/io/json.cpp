@@ -39,7 +39,7 @@ JsonFile::JsonFile(const std::filesystem::path& path)
 void JsonFile::wrong(const std::string& key, const std::string& expected) const {
   std::string got = "nothing";
   if (object_.contains(key)) got = printable(object_[key].dump(-1, ' ', false, Json::error_handler_t::replace));
-  fail("config", "expected ", expected, " for '", key, "' in ", quoted(path_), ", got ", got);
+  fail("config", "expected ", expected, " for '", prefix_, key, "' in ", quoted(path_), ", got ", got);
 }
 
 std::int64_t JsonFile::integer(const std::string& key, std::int64_t lowest, std::int64_t highest) const {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace clip {
 
@@ -19,6 +20,9 @@ class JsonFile {
  public:
   /// Throws unless the file holds an object.
   explicit JsonFile(const std::filesystem::path& path);
+  /// An object within a file, whose keys messages show with this prefix.
+  JsonFile(std::filesystem::path path, Json object, std::string prefix)
+      : path_(std::move(path)), object_(std::move(object)), prefix_(std::move(prefix)) {}
 
   bool has(const std::string& key) const { return object_.contains(key) && !object_[key].is_null(); }
   /// The key's value; throws, naming file and key, when it is missing, of another type or out of range. With a
@@ -38,6 +42,7 @@ class JsonFile {
  private:
   std::filesystem::path path_;
   Json object_;
+  std::string prefix_;
 };
 
 }  // namespace clip

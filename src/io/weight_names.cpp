@@ -62,6 +62,40 @@ constexpr Rule bert_rules[] = {{"embeddings.word_embeddings.weight"},
                                {"encoder.layer.#.output.dense.*"},
                                {"encoder.layer.#.output.LayerNorm.*"},
                                {"pooler.dense.*"}};
+constexpr Rule clip_rules[] = {{"logit_scale"},
+                               {"text_projection.weight"},
+                               {"visual_projection.weight"},
+                               {"text_model.embeddings.token_embedding.weight"},
+                               {"text_model.embeddings.position_embedding.weight"},
+                               {"text_model.encoder.layers.#.self_attn.q_proj.*"},
+                               {"text_model.encoder.layers.#.self_attn.k_proj.*"},
+                               {"text_model.encoder.layers.#.self_attn.v_proj.*"},
+                               {"text_model.encoder.layers.#.self_attn.out_proj.*"},
+                               {"text_model.encoder.layers.#.layer_norm#.*"},
+                               {"text_model.encoder.layers.#.mlp.fc#.*"},
+                               {"text_model.final_layer_norm.*"},
+                               {"vision_model.embeddings.class_embedding"},
+                               {"vision_model.embeddings.patch_embedding.weight"},
+                               {"vision_model.embeddings.position_embedding.weight"},
+                               {"vision_model.pre_layrnorm.*"},
+                               {"vision_model.encoder.layers.#.self_attn.q_proj.*"},
+                               {"vision_model.encoder.layers.#.self_attn.k_proj.*"},
+                               {"vision_model.encoder.layers.#.self_attn.v_proj.*"},
+                               {"vision_model.encoder.layers.#.self_attn.out_proj.*"},
+                               {"vision_model.encoder.layers.#.layer_norm#.*"},
+                               {"vision_model.encoder.layers.#.mlp.fc#.*"},
+                               {"vision_model.post_layernorm.*"},
+                               {"vision_model.conv#.weight"},  // from here on: OpenAI's ResNets
+                               {"vision_model.bn#.*"},
+                               {"vision_model.layer#.#.conv#.weight"},
+                               {"vision_model.layer#.#.bn#.*"},
+                               {"vision_model.layer#.#.downsample.0.weight"},
+                               {"vision_model.layer#.#.downsample.1.*"},
+                               {"vision_model.attnpool.positional_embedding"},
+                               {"vision_model.attnpool.q_proj.*"},
+                               {"vision_model.attnpool.k_proj.*"},
+                               {"vision_model.attnpool.v_proj.*"},
+                               {"vision_model.attnpool.c_proj.*"}};
 constexpr std::string_view resnet_heads[] = {"fc.", "head.", "classifier."};
 constexpr std::string_view text_heads[] = {"cls.",
                                            "classifier.",
@@ -76,7 +110,8 @@ constexpr Family families[] = {
     {Architecture::resnet, "encoder.stages.0.layers.0.layer.0.convolution.weight", huggingface_resnet_rules,
      resnet_heads},
     {Architecture::distilbert, "transformer.layer.0.attention.q_lin.weight", distilbert_rules, text_heads},
-    {Architecture::bert, "encoder.layer.0.attention.self.query.weight", bert_rules, text_heads}};
+    {Architecture::bert, "encoder.layer.0.attention.self.query.weight", bert_rules, text_heads},
+    {Architecture::clip, "text_model.final_layer_norm.weight", clip_rules, {}}};
 
 constexpr std::string_view parameters[] = {"weight", "bias", "running_mean", "running_var", "gamma", "beta"};
 
@@ -141,7 +176,7 @@ Found find_model(std::span<const TensorInfo> tensors, const std::string& file, s
       if (prefix.empty() || prefix.ends_with('.')) found.push_back({&family, prefix});
     }
   if (found.empty()) {
-    const std::string sought = wanted ? std::string(name_of(*wanted)) : "ResNet, DistilBERT or BERT";
+    const std::string sought = wanted ? std::string(name_of(*wanted)) : "ResNet, DistilBERT, BERT or CLIP";
     fail("weights", "expected the tensors of a ", sought, " in ", file, ", got ", tensors.size(), " others",
          tensors.empty() ? "" : ", the first '" + printable(tensors[0].name) + "'");
   }
@@ -190,7 +225,7 @@ WeightNames weight_names(std::span<const TensorInfo> tensors, const std::filesys
       names.left_out.push_back({tensor.name, "not of the encoder '" + std::string(prefix) + "'"});
     else if (inner.ends_with(".num_batches_tracked"))
       names.left_out.push_back({tensor.name, "a counter that only training uses"});
-    else if (inner == "embeddings.position_ids" || inner == "embeddings.token_type_ids")
+    else if (inner.ends_with("embeddings.position_ids") || inner == "embeddings.token_type_ids")
       names.left_out.push_back({tensor.name, "a constant"});
     else if (std::any_of(family->heads.begin(), family->heads.end(), is_head))
       names.left_out.push_back({tensor.name, "a head"});

@@ -1,5 +1,5 @@
 #pragma once
-// The models and inputs of tests/reference/models.py.
+// The models and inputs of tests/reference/models.py and clip_models.py.
 #include <vector>
 
 #include "clip/text/tokens.hpp"
@@ -25,6 +25,19 @@ inline Tokens hash_tokens(std::int64_t vocab, const std::vector<std::size_t>& le
     std::vector<std::int32_t>& text = texts.emplace_back();
     for (std::size_t i = 0; i < length; ++i, ++at)
       text.push_back(static_cast<std::int32_t>((u[at] + 1) / 2 * static_cast<float>(vocab)));
+  }
+  return Tokens::pack(texts);
+}
+
+/// Texts of these lengths with the end token, the largest id, at `ends`.
+inline Tokens end_tokens(std::int64_t vocab, const std::vector<std::size_t>& lengths,
+                         const std::vector<std::size_t>& ends) {
+  std::vector<std::vector<std::int32_t>> texts;
+  const Tokens packed = hash_tokens(vocab - 2, lengths);
+  const auto ids = packed.ids.to_vector<std::int32_t>(), at = packed.offsets.to_vector<std::int32_t>();
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    texts.emplace_back(ids.begin() + at[i], ids.begin() + at[i + 1]);
+    texts[i][ends[i]] = static_cast<std::int32_t>(vocab - 1);
   }
   return Tokens::pack(texts);
 }

@@ -6,6 +6,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/lines.hpp"
+#include "clip/models/clip.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
 #include "clip/models/text_encoder.hpp"
@@ -45,6 +46,19 @@ void image_rows(const std::string& name, const std::string& file, const ResNetCo
   }
 }
 
+void clip_rows(const std::string& name, const std::string& file, const ClipConfig& config) {
+  const SafeTensors expected = golden(file);
+  const Tokens texts = end_tokens(config.vocab_size, {9, 77, 21}, {8, 76, 20});
+  const Tensor images = hash_images(2, config.image_size);
+  for (const dtype type : {dtype::f32, dtype::bf16}) {
+    Clip model = hash_filled<Clip>(config);
+    for (const Member& member : members(model))
+      if (member.trainable) *member.tensor = to(*member.tensor, type);
+    row(name + ", pictures", type, model.embed_images(images), expected.read("image"));
+    if (expected.has("text")) row(name + ", texts", type, model.embed_texts(texts), expected.read("text"));
+  }
+}
+
 TEST_CASE("the table of docs/parity.md", "[.table]") {
   const NoGrad guard;
   std::puts("| model | precision | max error / max reference | cosine |\n|---|---|---|---|");
@@ -53,6 +67,14 @@ TEST_CASE("the table of docs/parity.md", "[.table]") {
   image_rows("ResNet18", "resnet18",
              {.bottleneck = false, .depths = {2, 2, 2, 2}, .widths = {64, 128, 256, 512}, .classes = 1000});
   image_rows("ResNet50", "resnet50", {.classes = 1000});
+  clip_rows("CLIP ViT-B/32", "clip_b32", {});
+  clip_rows("CLIP ViT-L/14@336", "clip_l14_336",
+            {.text = {.size = 768, .feed_forward = 3072, .heads = 12},
+             .vision = {.size = 1024, .feed_forward = 4096, .layers = 24, .heads = 16},
+             .image_size = 336,
+             .patch = 14,
+             .projection = 768});
+  clip_rows("CLIP RN50", "clip_rn50", {.projection = 1024, .resnet = ClipResNetConfig{}});
   const std::filesystem::path minilm = std::filesystem::path(CLIP_MODELS) / "all-MiniLM-L6-v2";
   if (!std::filesystem::exists(minilm)) return;
   const auto sentences = read_lines(test_data("sentences.txt"));

@@ -15,15 +15,16 @@ namespace clip {
 /// TensorFlow and Flax.
 bool is_weights_file(const std::filesystem::path& file);
 
-enum class Architecture { resnet, distilbert, bert };
+enum class Architecture { resnet, distilbert, bert, clip };
 constexpr std::string_view name_of(Architecture architecture) {
-  constexpr std::string_view names[] = {"resnet", "distilbert", "bert"};
+  constexpr std::string_view names[] = {"resnet", "distilbert", "bert", "clip"};
   return names[static_cast<int>(architecture)];
 }
 
 /// What becomes of each tensor of a file. The names of this library are torchvision's for a ResNet (`conv1.weight`,
 /// `layer1.0.downsample.0.weight`, `fc.bias`), and Hugging Face's without prefix for DistilBERT
-/// (`transformer.layer.0.attention.q_lin.weight`) and BERT (`encoder.layer.0.attention.self.query.weight`).
+/// (`transformer.layer.0.attention.q_lin.weight`), BERT (`encoder.layer.0.attention.self.query.weight`) and CLIP
+/// (`text_model.encoder.layers.0.self_attn.q_proj.weight`).
 struct WeightNames {
   struct Mapped {
     std::string name, source;  // ours, the file's
@@ -40,7 +41,7 @@ struct WeightNames {
 };
 
 /// Recognises the architecture of `tensors` and maps their names: of torchvision's, timm's and Hugging Face's ResNets,
-/// and of DistilBERT and BERT, with any prefix, with or without heads, and with LayerNorm's old `gamma` and `beta`. A
+/// of DistilBERT and BERT, and of Hugging Face's CLIP, with any prefix, with or without heads, and with LayerNorm's old `gamma` and `beta`. A
 /// prefix is what stands before the model's own names; tensors without it, heads and counters are left out. With
 /// `wanted`, only that architecture is looked for. Throws, naming `file`, when there is none or more than one, on
 /// tensors that such a model does not have, and when two would get one name.

@@ -108,6 +108,9 @@ Json infer_config(Architecture architecture, const Shapes& shapes, std::vector<s
     case Architecture::resnet: return resnet_config(shapes);
     case Architecture::distilbert: return distilbert_config(shapes, notes);
     case Architecture::bert: return bert_config(shapes, notes);
+    case Architecture::clip:
+      fail("weights_convert",
+           "cannot tell the activation and the heads of a CLIP: put its config.json beside the input");
   }
   fail("weights_convert", "unknown architecture");
 }

@@ -11,12 +11,14 @@
 #include "clip/image/preprocess.hpp"
 #include "clip/io/file.hpp"
 #include "clip/models/bert.hpp"
+#include "clip/models/clip_encoder.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
 #include "clip/models/text_encoder.hpp"
 #include "clip/ops/cast.hpp"
 #include "examples/support/program.hpp"
 #include "src/io/folder.hpp"
+#include "tools/weights_convert/clip.hpp"
 #include "tools/weights_convert/weights_file.hpp"
 #include "tools/weights_convert/work_folder.hpp"
 
@@ -91,6 +93,12 @@ std::string config_of(const WeightsFile& input, const WeightNames& names, std::v
   return config.dump(2) + "\n";
 }
 
+/// Whether CLIP's vocabulary is among files, as `has` tells.
+template <class Has>
+bool has_clip_tokenizer(const Has& has) {
+  return has("tokenizer.json") || (has("vocab.json") && has("merges.txt"));
+}
+
 /// The files that go with the weights: carried over, given, or, for a ResNet, made.
 void add_files(ModelFolder& folder, const WeightsFile& input, Architecture architecture, const ConvertOptions& options,
                std::vector<std::string>& notes) {
@@ -105,10 +113,23 @@ void add_files(ModelFolder& folder, const WeightsFile& input, Architecture archi
   const bool text = architecture != Architecture::resnet;
   for (const fs::path& file : options.vocabulary) {
     const std::string name = file.filename().string();
+    if (architecture == Architecture::clip && name.starts_with("bpe_simple_vocab")) {
+      ClipVocabulary vocabulary = read_simple_vocabulary(file);
+      folder.files["vocab.json"] = std::move(vocabulary.vocab);
+      folder.files["merges.txt"] = std::move(vocabulary.merges);
+      continue;
+    }
     const bool known = name == "vocab.txt" || name == "vocab.json" || name == "merges.txt" || name == "tokenizer.json";
-    check(known || (text && options.vocabulary.size() == 1), "weights_convert",
+    check(known || (text && architecture != Architecture::clip && options.vocabulary.size() == 1), "weights_convert",
           "expected vocab.txt, vocab.json, merges.txt or tokenizer.json for --vocab, got ", quoted(file));
     folder.files[known ? name : "vocab.txt"] = read_file(file);
+  }
+  if (architecture == Architecture::clip) {
+    if (!has_clip_tokenizer([&](const char* name) { return folder.files.contains(name); }))
+      notes.push_back(
+          "no vocabulary lies beside the input: give vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt, with "
+          "--vocab, or copy them into the folder");
+    return;
   }
   if (text && !folder.files.contains("vocab.txt") && !folder.files.contains("tokenizer.json"))
     notes.push_back("no vocabulary lies beside the input: give vocab.txt with --vocab, or copy it into the folder");
@@ -141,6 +162,14 @@ void print_names(const WeightsFile& input, const WeightNames& names, std::ostrea
   }
 }
 
+/// The same of a CLIP under OpenAI's names, beside its parts.
+WeightNames names_of(const ForeignClip& clip) {
+  WeightNames names{.architecture = Architecture::clip, .mapped = {}, .left_out = {}};
+  for (const ClipPart& part : clip.parts) names.mapped.push_back({part.name, part.source});
+  for (const std::string& source : clip.left_out) names.left_out.push_back({source, "a constant"});
+  return names;
+}
+
 /// Loads what was written, as every program would, so that a folder that does not load is never left.
 void check_loads(Architecture architecture, const fs::path& folder, const fs::path& input) {
   try {
@@ -157,6 +186,13 @@ void check_loads(Architecture architecture, const fs::path& folder, const fs::pa
           Bert::load(folder);
         else
           DistilBert::load(folder);
+        break;
+      case Architecture::clip:
+        if (has_clip_tokenizer([&](const char* name) { return is_there(folder / name); }) &&
+            is_there(folder / "preprocessor_config.json"))
+          ClipEncoder::load(folder);
+        else
+          Clip::load(folder);
         break;
     }
   } catch (const Error& e) {
@@ -177,19 +213,28 @@ void convert(const fs::path& input, const fs::path& output, const ConvertOptions
   check(folder_path.has_filename() && (!is_there(folder_path) || is_folder(folder_path)), "weights_convert",
         "expected a folder to write to, but ", quoted(output), " is something else");
   const WeightsFile file = WeightsFile::open(input);
-  const WeightNames names = weight_names(file.tensors(), file.path(), options.architecture);
+  std::vector<std::string> notes;
+  std::optional<ForeignClip> clip;
+  if (!options.architecture || *options.architecture == Architecture::clip) clip = find_foreign_clip(file, notes);
+  const WeightNames names = clip ? names_of(*clip) : weight_names(file.tensors(), file.path(), options.architecture);
 
   ModelFolder folder;
-  std::vector<std::string> notes;
-  folder.files["config.json"] = config_of(file, names, notes);
+  folder.files["config.json"] = clip ? clip->config.dump(2) + "\n" : config_of(file, names, notes);
   add_files(folder, file, names.architecture, options, notes);
+  if (clip) {  // in place of what was carried over: pictures and texts are those of OpenAI's pipeline
+    folder.files["preprocessor_config.json"] = clip->preprocessor_config.dump(2) + "\n";
+    folder.files["tokenizer_config.json"] = clip->tokenizer_config.dump(2) + "\n";
+    folder.files.erase("special_tokens_map.json");
+    notes.emplace_back("preprocessor_config.json and tokenizer_config.json of OpenAI's pipeline");
+  }
   std::vector<std::string> places;
   for (const auto& [name, content] : folder.files) places.push_back(name);
   places.emplace_back(weights_name);  // last: a folder with new weights has all that goes with them
   WorkFolder::check_places(folder_path, places);
-  for (const WeightNames::Mapped& one : names.mapped) {
+  for (std::size_t i = 0; i < names.mapped.size(); ++i) {
     stop_if_interrupted();
-    Tensor tensor = file.read(one.source);
+    const WeightNames::Mapped& one = names.mapped[i];
+    Tensor tensor = clip ? read_part(file, clip->parts[i]) : file.read(one.source);
     if (options.type && is_floating(tensor.dtype())) tensor = to(tensor, *options.type);
     folder.tensors.push_back({one.name, std::move(tensor)});
   }
@@ -211,6 +256,13 @@ void convert(const fs::path& input, const fs::path& output, const ConvertOptions
   work.put_in_place(places);
 
   print_names(file, names, report);
+  if (clip)
+    report << std::count_if(clip->parts.begin(), clip->parts.end(),
+                            [](const ClipPart& part) { return part.how == ClipPart::transposed; })
+           << " transposed, "
+           << std::count_if(clip->parts.begin(), clip->parts.end(),
+                            [](const ClipPart& part) { return part.how == ClipPart::query; })
+           << " split into query, key and value\n";
   for (const std::string& note : notes) report << note << '\n';
   report << "wrote " << printable(folder_path.string()) << ":";
   for (const auto& [name, content] : folder.files) report << ' ' << printable(name);

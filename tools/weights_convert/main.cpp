@@ -14,8 +14,10 @@ int main(int argc, char** argv) {
       "Turns a PyTorch archive (.pth, .pt, .bin; TorchScript too) or safetensors into a model folder, without "
       "PyTorch. config.json, tokenizer and preprocessor files beside INPUT are used and carried over.",
       "weights_convert resnet50-11ad3fa6.pth models/resnet50");
-  const std::map<std::string, Architecture> architectures{
-      {"resnet50", Architecture::resnet}, {"distilbert", Architecture::distilbert}, {"bert", Architecture::bert}};
+  const std::map<std::string, Architecture> architectures{{"resnet50", Architecture::resnet},
+                                                          {"distilbert", Architecture::distilbert},
+                                                          {"bert", Architecture::bert},
+                                                          {"clip", Architecture::clip}};
   const std::map<std::string, dtype> types{{"f32", dtype::f32}, {"f16", dtype::f16}, {"bf16", dtype::bf16}};
   const std::map<std::string, Preprocess> recipes{{"torchvision-v1", Preprocess::torchvision_v1},
                                                   {"torchvision-v2", Preprocess::torchvision_v2},
@@ -44,7 +46,6 @@ int main(int argc, char** argv) {
     }
     if (output.empty()) throw WrongUsage("OUTPUT_DIR is required");
     catch_interrupts();
-    check(architecture != "clip", "weights_convert", "CLIP models cannot be converted yet");
     if (architecture != "auto") options.architecture = architectures.at(architecture);
     if (!type.empty()) options.type = types.at(type);
     if (preprocess != "auto") options.preprocess = recipes.at(preprocess);

@@ -1,0 +1,125 @@
+// Tells which of some labels fit pictures best, with a CLIP model that was trained on none of them.
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "clip/autograd.hpp"
+#include "clip/io/file.hpp"
+#include "clip/io/lines.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/l2_normalize.hpp"
+#include "clip/ops/matmul.hpp"
+#include "clip/ops/reduce.hpp"
+#include "clip/ops/softmax.hpp"
+#include "clip/ops/view.hpp"
+#include "clip/retrieval/index.hpp"
+#include "examples/support/clip_rows.hpp"
+#include "examples/support/pictures.hpp"
+
+namespace {
+
+using namespace clip;
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  fs::path model, images, labels, templates_file;
+  std::vector<std::string> templates;
+  std::int64_t k = 5;
+  bool json = false, skip_bad = false;
+};
+
+std::vector<std::string> lines_of(const fs::path& file, const char* what) {
+  std::vector<std::string> lines = read_lines(file);
+  std::erase_if(lines, [](const std::string& line) { return line.empty(); });
+  check(!lines.empty(), what, "expected one a line in ", quoted(file), ", got none");
+  return lines;
+}
+
+std::vector<std::string> templates_of(const Options& options) {
+  std::vector<std::string> templates = options.templates;
+  if (!options.templates_file.empty())
+    for (const std::string& line : lines_of(options.templates_file, "templates")) templates.push_back(line);
+  if (templates.empty()) templates = {"a photo of a {}."};
+  for (const std::string& one : templates)
+    if (one.find("{}") == std::string::npos)
+      throw WrongUsage("expected {} in a template, where the label goes, got '" + printable(one) + "'");
+  return templates;
+}
+
+/// A row for each label: the mean over the templates, of length 1.
+Tensor embed_labels(const Program& program, const ClipEncoder& encoder, const std::vector<std::string>& labels,
+                    const std::vector<std::string>& templates) {
+  std::vector<std::string> texts;
+  for (const std::string& label : labels)
+    for (std::string text : templates) {
+      for (std::size_t at = 0; (at = text.find("{}", at)) != std::string::npos; at += label.size())
+        text.replace(at, 2, label);
+      texts.push_back(std::move(text));
+    }
+  const Tensor rows = embed_texts(program, encoder, texts);
+  return l2_normalize(mean(reshape(rows, {std::ssize(labels), std::ssize(templates), encoder.size()}), {1}));
+}
+
+void zero_shot(const Program& program, const Options& options) {
+  const std::vector<std::string> labels = lines_of(options.labels, "labels"), templates = templates_of(options);
+  const std::vector<fs::path> files = list_pictures(options.images);
+  const ClipEncoder encoder = ClipEncoder::load(options.model, program.device(), program.type());
+  program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures, " +
+                   std::to_string(labels.size()) + " labels, " + std::to_string(templates.size()) +
+                   (templates.size() == 1 ? " template" : " templates"));
+  const Tensor classes = embed_labels(program, encoder, labels, templates);
+  const PictureRows pictures = embed_pictures(program, encoder, files, options.skip_bad);
+  const Tensor cosines = matmul(pictures.rows, classes, {.transpose_b = true});
+  const Tensor probabilities = softmax(cosines * exp(encoder.model.logit_scale));
+  const std::vector<std::vector<Hit>> best = Index::build(classes).search_all(pictures.rows, options.k);
+  Json all = Json::array();
+  for (std::size_t i = 0; i < pictures.files.size(); ++i) {
+    Json predictions = Json::array();
+    if (!options.json) std::cout << printable(pictures.files[i].string()) << '\n';
+    for (const Hit& hit : best[i]) {
+      const auto label = static_cast<std::size_t>(hit.row);
+      const float probability = probabilities.data<float>()[i * labels.size() + label];
+      if (options.json) {
+        predictions.push_back({{"label", labels[label]},
+                               {"probability", probability},
+                               {"score", cosines.data<float>()[i * labels.size() + label]}});
+        continue;
+      }
+      char percent[32];
+      std::snprintf(percent, sizeof percent, "%7.2f %%  ", 100 * static_cast<double>(probability));
+      std::cout << percent << printable(labels[label]) << '\n';
+    }
+    if (options.json) all.push_back({{"path", pictures.files[i].string()}, {"predictions", predictions}});
+  }
+  if (options.json) std::cout << all.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("zero_shot", "Tells which labels fit pictures best, with a CLIP model.",
+                  "zero_shot --model models/clip-vit-base-patch32 --images photos --labels animals.txt");
+  Options options;
+  program.app.add_option("--model", options.model, "folder of a CLIP model")->required();
+  program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths")->required();
+  program.app.add_option("--labels", options.labels, "text file, one label a line")->required();
+  program.app
+      .add_option("--template", options.templates,
+                  "text with {} for the label; several are averaged (default: a photo of a {}.)")
+      ->take_all()
+      ->expected(1);
+  program.app.add_option("--templates", options.templates_file, "text file of templates, one a line");
+  program.app.add_option("-k", options.k, "labels to show of each picture (default 5)")->check(CLI::Range(1, 1000000));
+  program.app.add_flag("--json", options.json, "JSON instead of text");
+  program.app.add_flag("--skip-bad", options.skip_bad, "report unreadable pictures, and go on");
+  program.add_compute_options();
+  return program.run(argc, argv, [&] {
+    catch_interrupts();
+    const NoGrad guard;
+    zero_shot(program, options);
+  });
+}

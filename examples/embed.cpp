@@ -1,8 +1,8 @@
 // Texts or pictures to embeddings: one row of a .npy file for each.
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
@@ -13,16 +13,17 @@
 #include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
 #include "clip/io/npy.hpp"
+#include "clip/models/clip_encoder.hpp"
 #include "clip/models/image_encoder.hpp"
 #include "clip/models/text_encoder.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/permute.hpp"
-#include "clip/text/clip_tokenizer.hpp"
+#include "examples/support/clip_rows.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
 #include "src/io/folder.hpp"
-#include "src/io/json.hpp"
 
 namespace {
 
@@ -83,16 +84,43 @@ fs::path paths_beside(const fs::path& output) {
   return output.empty() ? output : fs::path(output.string() + ".paths.txt");
 }
 
+/// Texts to rows, and how long a row is.
+struct TextRows {
+  std::function<Tensor(std::span<const std::string>)> encode;
+  std::int64_t size;
+};
+
+TextRows load_clip_texts(const Program& program, const Options& options) {
+  if (options.pooling != "default") throw WrongUsage("--pooling is not for CLIP, whose texts end at their end token");
+  const auto model = std::make_shared<Clip>(Clip::load(options.model, program.device(), program.type()));
+  const auto encode = [=, tokenizer = ClipTokenizer::load(options.model), device = program.device(),
+                       normalize = options.normalize](std::span<const std::string> texts) {
+    const Tensor rows = model->embed_texts(tokenizer.encode(texts, {.truncate = true, .device = device}));
+    return normalize ? l2_normalize(rows) : rows;
+  };
+  return {encode, model->config.projection};
+}
+
+TextRows load_texts(const Program& program, const Options& options) {
+  const auto encoder =
+      std::make_shared<TextEncoder>(TextEncoder::load(options.model, program.device(), program.type()));
+  if (options.pooling != "default") encoder->pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
+  encoder->normalize |= options.normalize;
+  return {[encoder](std::span<const std::string> texts) { return (*encoder)(texts); }, encoder->config().size};
+}
+
 void embed_texts(const Program& program, const Options& options) {
   Outputs outputs(options.model, {options.text});
   NewFile* const tokens = outputs.open(options.tokens);
   NewFile* const output = outputs.open(options.output);
   const std::vector<std::string> lines = read_lines(options.text);
+  const bool clip = ClipEncoder::is_in(options.model);
+  if (clip) warn_of_cut(program, ClipTokenizer::load(options.model), lines);
   if (tokens != nullptr) {
     const auto write = [&](const auto& tokenizer, const Tokens& ids) {
       write_npy(*tokens, ids.padded(tokenizer.pad_id()));
     };
-    if (JsonFile(options.model / "config.json").text("model_type", "") == "clip") {
+    if (clip) {
       const ClipTokenizer tokenizer = ClipTokenizer::load(options.model);
       write(tokenizer, tokenizer.encode(lines, {.truncate = true}));
     } else {
@@ -101,19 +129,27 @@ void embed_texts(const Program& program, const Options& options) {
     }
   }
   if (output != nullptr) {
-    TextEncoder encoder = TextEncoder::load(options.model, program.device(), program.type());
-    if (options.pooling != "default") encoder.pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
-    encoder.normalize |= options.normalize;
+    const TextRows encoder = clip ? load_clip_texts(program, options) : load_texts(program, options);
     program.announce(options.model.string() + ", " + std::to_string(lines.size()) + " texts");
     Progress progress("texts", std::ssize(lines), program.quiet);
     std::vector<Tensor> parts;
     for_batches(lines, options.batch, [&](std::span<const std::string> texts) {
-      parts.push_back(encoder(texts));
+      parts.push_back(encoder.encode(texts));
       progress.advance(std::ssize(texts));
     });
-    write_npy(*output, rows_or_empty(parts, {0, encoder.config().size}));
+    write_npy(*output, rows_or_empty(parts, {0, encoder.size}));
   }
   outputs.commit();
+}
+
+/// Preprocessed pictures to rows.
+std::function<Tensor(const Tensor&)> load_images(const Program& program, const fs::path& folder) {
+  if (ClipEncoder::is_in(folder)) {
+    const auto model = std::make_shared<Clip>(Clip::load(folder, program.device(), program.type()));
+    return [model, device = program.device()](const Tensor& images) { return model->embed_images(to(images, device)); };
+  }
+  const auto encoder = std::make_shared<ImageEncoder>(ImageEncoder::load(folder, program.device(), program.type()));
+  return [encoder](const Tensor& images) { return (*encoder)(images); };
 }
 
 void embed_images(const Program& program, const Options& options) {
@@ -125,9 +161,9 @@ void embed_images(const Program& program, const Options& options) {
   NewFile* const output = outputs.open(options.output);
   NewFile* const pixel_paths = outputs.open(paths_beside(options.pixels));
   NewFile* const output_paths = outputs.open(paths_beside(options.output));
-  std::optional<ImageEncoder> encoder;
-  if (output != nullptr) encoder = ImageEncoder::load(options.model, program.device(), program.type());
-  const Preprocessor preprocess = encoder ? encoder->preprocess : Preprocessor::load(options.model);
+  std::function<Tensor(const Tensor&)> encode;
+  if (output != nullptr) encode = load_images(program, options.model);  // first: it tells what kind of model this is
+  const Preprocessor preprocess = Preprocessor::load(options.model);
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
   Progress progress("pictures", std::ssize(files), program.quiet);
   std::vector<Tensor> rows, pixels;
@@ -144,7 +180,7 @@ void embed_images(const Program& program, const Options& options) {
     for (std::size_t i = 0; i < paths.size(); ++i)
       if (good[i]) names += paths[i].string() + '\n';
     if (pixel_file != nullptr) pixels.push_back(permute(images, {0, 3, 1, 2}));
-    if (encoder) rows.push_back((*encoder)(images));
+    if (encode) rows.push_back(encode(images));
     progress.advance(std::ssize(paths));
   });
   if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");
@@ -155,7 +191,7 @@ void embed_images(const Program& program, const Options& options) {
     pixel_paths->write(names);
   }
   if (output != nullptr) {
-    const Tensor values = rows_or_empty(rows, {0, encoder->model.config.widths.back()});
+    const Tensor values = concat(rows);
     write_npy(*output, options.normalize ? l2_normalize(values) : values);
     output_paths->write(names);
   }

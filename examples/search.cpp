@@ -1,19 +1,23 @@
-// Finds the pictures of a run that fit a text, or are like a picture.
+// Finds the pictures of a run, or of a folder, that fit a text, or are like a picture.
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clip/autograd.hpp"
 #include "clip/io/file.hpp"
 #include "clip/ops/concat.hpp"
+#include "examples/support/clip_rows.hpp"
 #include "examples/support/grid.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
 #include "examples/support/query_encoder.hpp"
 #include "examples/support/run_folder.hpp"
+#include "src/io/folder.hpp"
 
 namespace {
 
@@ -24,7 +28,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t batch = 64;
 
 struct Options {
-  fs::path run, image, images, grid;
+  fs::path run, model, image, images, grid, cache;
   std::string query, split;
   std::int64_t k = 9;
   bool json = false, skip_bad = false;
@@ -101,11 +105,42 @@ RunIndex index_of(const Program& program, const Options& options, const QueryEnc
   return {Index::build(concat(rows)), std::move(pictures)};
 }
 
-void search(const Program& program, const Options& options) {
-  const QueryEncoder encoder = load_query_encoder(options.run / "model", program.device(), program.type());
+/// The pictures of a folder or list by a CLIP model; what was embedded before is in the cache.
+RunIndex index_of(const Program& program, const Options& options, const ClipEncoder& encoder) {
+  const fs::path beside = is_folder(options.images) ? options.images : options.images.parent_path();
+  const fs::path cache = options.cache.empty() ? beside / ".clipcore" : options.cache;
+  PictureRows found =
+      embed_pictures(program, encoder, list_pictures(options.images), options.skip_bad, cache, options.model);
+  std::vector<RunPicture> pictures;
+  for (fs::path& file : found.files) pictures.push_back({std::move(file), Split::train, {}});
+  return {Index::build(found.rows), std::move(pictures)};
+}
+
+struct Searched {
+  QueryEncoder encoder;
+  RunIndex index;
+};
+Searched load_clip(const Program& program, const Options& options) {
+  const auto encoder =
+      std::make_shared<ClipEncoder>(ClipEncoder::load(options.model, program.device(), program.type()));
+  QueryEncoder queries{
+      [&program, encoder](std::span<const std::string> texts) { return embed_texts(program, *encoder, texts); },
+      [encoder](std::span<const fs::path> files) { return encoder->embed_images(files); }};
+  return {std::move(queries), index_of(program, options, *encoder)};
+}
+Searched load_run(const Program& program, const Options& options) {
+  QueryEncoder encoder = load_query_encoder(options.run / "model", program.device(), program.type());
   RunIndex index = options.images.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
   if (!options.split.empty()) index = index.only(split_of(options.split));
-  program.announce((options.run / "model").string() + ", " + std::to_string(index.pictures.size()) + " pictures");
+  return {std::move(encoder), std::move(index)};
+}
+
+void search(const Program& program, const Options& options) {
+  const Searched searched = options.run.empty() ? load_clip(program, options) : load_run(program, options);
+  const QueryEncoder& encoder = searched.encoder;
+  const RunIndex& index = searched.index;
+  program.announce((options.run.empty() ? options.model : options.run / "model").string() + ", " +
+                   std::to_string(index.pictures.size()) + " pictures");
   Json all = Json::array();
   const auto answer = [&](const std::string& query, const Tensor& embedding) {
     const std::vector<Hit> hits = index.images.search_all(embedding, options.k).front();
@@ -131,10 +166,15 @@ void search(const Program& program, const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program("search", "Finds the pictures of a training run that fit a text, or are like a picture.",
-                  "search --run runs/flickr8k --query \"a dog on the beach\" --grid dogs.png");
+  Program program(
+      "search",
+      "Finds the pictures of a training run, or of a folder with a CLIP model, that fit a text or are like a "
+      "picture.",
+      "search --run runs/flickr8k --query \"a dog on the beach\" --grid dogs.png");
   Options options;
-  program.app.add_option("--run", options.run, "folder that train_flickr8k wrote")->required();
+  auto* run = program.app.add_option("--run", options.run, "folder that train_flickr8k wrote");
+  auto* model = program.app.add_option("--model", options.model, "folder of a CLIP model, to search --images with")
+                    ->excludes(run);
   auto* query = program.app.add_option("--query", options.query, "text; without it, one a line from stdin");
   program.app.add_option("--image", options.image, "picture to find similar ones of")->excludes(query);
   program.app.add_option("-k", options.k, "how many to find (default 9)")->check(CLI::Range(1, 1000000));
@@ -143,12 +183,19 @@ int main(int argc, char** argv) {
                     ->check(CLI::IsMember({"train", "val", "test"}));
   program.app.add_option("--images", options.images, "search these instead: a folder of pictures, or a list of files")
       ->excludes(split);
+  split->excludes(model);
+  program.app
+      .add_option("--cache", options.cache,
+                  "where --model keeps what it made of the pictures (default: .clipcore there)")
+      ->needs(model);
   program.app.add_flag("--json", options.json, "JSON instead of text");
   program.app.add_flag("--skip-bad", options.skip_bad,
                        "leave out pictures that cannot be read; in the grid, leave room for them");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;
+    if (options.run.empty() == options.model.empty()) throw WrongUsage("give --run or --model");
+    if (!options.model.empty() && options.images.empty()) throw WrongUsage("--model needs --images");
     if (!options.grid.empty() && options.query.empty() && options.image.empty())
       throw WrongUsage("--grid needs --query or --image");
     if (options.k > 100 && !options.grid.empty()) throw WrongUsage("--grid draws at most 100 pictures");

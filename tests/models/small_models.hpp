@@ -6,7 +6,10 @@
 
 #include "clip/io/file.hpp"
 #include "clip/models/bert.hpp"
+#include "clip/models/clip.hpp"
 #include "clip/models/resnet.hpp"
+#include "src/io/json.hpp"
+#include "src/text/utf8.hpp"
 #include "tests/models/hash_weights.hpp"
 
 namespace clip::test {
@@ -39,6 +42,49 @@ inline void write_small_resnet(const std::filesystem::path& folder) {
                  "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
   ResNet model({.bottleneck = false, .depths = {1, 1}, .widths = {8, 16}, .stem = 8}, Init::none());
   hash_fill(model);
+  save(model, folder / "model.safetensors");
+}
+
+/// A CLIP with a space of 16 for pictures of 32 x 32, whose tokenizer has the merges of "the" and "cat", by default
+/// transformers'.
+inline void write_small_clip(const std::filesystem::path& folder, const std::string& pipeline = "huggingface") {
+  std::filesystem::create_directories(folder);
+  Json vocabulary = Json::object();
+  const auto add = [&](const std::string& token) {
+    const std::size_t id = vocabulary.size();
+    vocabulary[token] = id;
+  };
+  std::vector<std::string> bytes;
+  for (char32_t byte = 0, next = 256; byte < 256; ++byte) {
+    const bool visible = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    char text[4];
+    bytes.emplace_back(text, put_code_point(visible ? byte : next++, text));
+  }
+  for (const std::string& byte : bytes) add(byte);
+  for (const std::string& byte : bytes) add(std::string(byte).append("</w>"));
+  for (const char* token : {"th", "the</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"}) add(token);
+  write_file(folder / "vocab.json", vocabulary.dump());
+  write_file(folder / "merges.txt", "#version: 0.2\nt h\nth e</w>\nc a\nca t</w>\n");
+  write_file(folder / "tokenizer_config.json", Json{{"pipeline", pipeline}, {"model_max_length", 20}}.dump());
+  write_file(folder / "preprocessor_config.json",
+             R"({"image_processor_type": "CLIPImageProcessor", "pipeline": "openai", "size": {"shortest_edge": 32},
+                 "crop_size": {"height": 32, "width": 32}})");
+  write_file(folder / "config.json", R"({"model_type": "clip", "projection_dim": 16,
+    "text_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
+                    "vocab_size": 518, "max_position_embeddings": 20, "eos_token_id": 517},
+    "vision_config": {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 1, "num_attention_heads": 2,
+                      "image_size": 32, "patch_size": 8}})");
+  Clip model({.text = {.size = 32, .feed_forward = 48, .layers = 1, .heads = 2},
+              .vision = {.size = 24, .feed_forward = 40, .layers = 1, .heads = 2},
+              .vocab_size = 518,
+              .context = 20,
+              .end_id = 517,
+              .image_size = 32,
+              .patch = 8,
+              .projection = 16},
+             Init::none());
+  hash_fill(model);
+  model.logit_scale = Tensor::of(2);
   save(model, folder / "model.safetensors");
 }
 

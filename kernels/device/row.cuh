@@ -1,0 +1,123 @@
+#pragma once
+// Kernels over the rows of [rows, cols]. A row belongs to one or more whole warps: thread i of them has the vectors of
+// 16 bytes i, i + threads, …, and keeps the first few in registers, so that a row of usual width is read from memory
+// once however often the kernel passes over it. What is beyond them is read again, most of it from the caches.
+// Where rows do not start at multiples of 16 bytes, a thread has single elements and keeps none.
+#include <cmath>
+
+#include "kernels/device/elements.cuh"
+#include "kernels/device/launch.cuh"
+#include "kernels/device/shared.cuh"
+
+namespace clip::kernels::cuda {
+
+inline constexpr unsigned all_lanes = ~0u;
+
+/// Where warps that share a row exchange sums: two places in turn, so that one barrier each time is enough.
+struct RowExchange {
+  float sums[2][2][32];
+};
+
+/// The grid for kernels of rows: as many warps for a row as keep `Kept` vectors in each thread hold; where that is one,
+/// four rows to a block.
+template <class T, int Kept>
+Grid row_grid(std::int64_t rows, std::int64_t cols) {
+  constexpr std::int64_t held = 32 * vector_of<T> * Kept;
+  const auto warps = static_cast<unsigned>(std::clamp<std::int64_t>((cols + held - 1) / held, 1, 32));
+  const unsigned rows_in_block = warps == 1 ? 4 : 1;
+  return {
+      (rows + rows_in_block - 1) / rows_in_block, {32 * warps, rows_in_block}, warps == 1 ? 0 : sizeof(RowExchange)};
+}
+
+/// Where a thread's share of a row is: `column`, and which of the kept vectors, -1 for none.
+struct At {
+  int column, kept;
+};
+
+/// The thread's vectors of a row that are in registers, and the row.
+template <class T, int Kept>
+struct RowShare {
+  Packed<T, vector_of<T>> kept[Kept];
+  const T* row;
+};
+
+/// The threads of a row, from inside a kernel.
+class RowThreads {
+ public:
+  __device__ RowThreads(std::int64_t row_cols, bool in_vectors_of_16)
+      : thread(static_cast<int>(threadIdx.x)),
+        threads(static_cast<int>(blockDim.x)),
+        cols(static_cast<int>(row_cols)),
+        vectors(in_vectors_of_16) {}
+
+  /// Reads what the thread keeps of a row.
+  template <int Kept, class T>
+  __device__ RowShare<T, Kept> read(const T* row) const {
+    constexpr int N = vector_of<T>;
+    RowShare<T, Kept> share;
+    share.row = row;
+#pragma unroll
+    for (int k = 0; k < Kept; ++k) {
+      const int i = N * (thread + k * threads);
+      if (vectors && i < cols) share.kept[k] = load_packed<N>(row + i);
+    }
+    return share;
+  }
+
+  /// f(where, its numbers of each row…) for the thread's share of all rows, in order.
+  template <int Kept, class F, class... T>
+  __device__ __forceinline__ void each(const F& f, const RowShare<T, Kept>&... in) const {
+    if (vectors) {
+      constexpr int N = std::min({vector_of<T>...});
+#pragma unroll
+      for (int k = 0; k < Kept; ++k) {
+        const int i = N * (thread + k * threads);
+        if (i < cols) f(At{i, k}, widen(in.kept[k])...);
+      }
+      for (int i = N * (thread + Kept * threads); i < cols; i += N * threads) f(At{i, -1}, load<N>(in.row + i)...);
+    } else {
+      for (int i = thread; i < cols; i += threads) f(At{i, -1}, load<1>(in.row + i)...);
+    }
+  }
+
+  /// The sums of one or two numbers over the row's threads, for all of them; always added in the same order.
+  template <int N>
+  __device__ Floats<N> sum(Floats<N> x) {
+    return combine(x, 0.0f, [](float a, float b) { return a + b; });
+  }
+  __device__ float sum(float x) { return sum(Floats<1>{{x}})[0]; }
+  __device__ float max(float x) {
+    return combine(Floats<1>{{x}}, -HUGE_VALF, [](float a, float b) { return fmaxf(a, b); })[0];
+  }
+
+  const int thread, threads, cols;
+  const bool vectors;
+
+ private:
+  template <int N, class Op>
+  __device__ Floats<N> combine(Floats<N> x, float neutral, const Op& op) {
+    in_warp(x, op);
+    if (threads == 32) return x;
+    float(&sums)[2][32] = shared_as<RowExchange>().sums[turn_];
+    turn_ ^= 1;
+    const int lane = thread % 32;
+    for (int n = 0; n < N; ++n)
+      if (lane == 0) sums[n][thread / 32] = x[n];
+    __syncthreads();
+    for (int n = 0; n < N; ++n) x[n] = lane < threads / 32 ? sums[n][lane] : neutral;
+    in_warp(x, op);
+    return x;
+  }
+  template <int N, class Op>
+  __device__ static void in_warp(Floats<N>& x, const Op& op) {
+    for (int bits = 16; bits > 0; bits /= 2)
+      for (int n = 0; n < N; ++n) x[n] = op(x[n], __shfl_xor_sync(all_lanes, x[n], bits));
+  }
+
+  int turn_ = 0;
+};
+
+/// The row that the thread's warps have in a grid of `row_grid`; it may be past the last.
+__device__ inline std::int64_t row_of_thread() { return std::int64_t{blockIdx.x} * blockDim.y + threadIdx.y; }
+
+}  // namespace clip::kernels::cuda

@@ -102,6 +102,12 @@ double worst_error(const std::vector<T>& a, const std::vector<double>& b) {
   return worst;
 }
 
+/// Whether every bit is the same.
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
 /// Half a unit in the last place of T at 1, and what f32 arithmetic adds.
 template <class T>
 constexpr double rounding = (dtype_of<T> == dtype::bf16  ? 0x1p-8

@@ -4,6 +4,7 @@
 // once however often the kernel passes over it. What is beyond them is read again, most of it from the caches.
 // Where rows do not start at multiples of 16 bytes, a thread has single elements and keeps none.
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/device/elements.cuh"
 #include "kernels/device/launch.cuh"
@@ -67,16 +68,22 @@ class RowThreads {
   /// f(where, its numbers of each row…) for the thread's share of all rows, in order.
   template <int Kept, class F, class... T>
   __device__ __forceinline__ void each(const F& f, const RowShare<T, Kept>&... in) const {
+    columns<Kept, std::min({vector_of<T>...})>([&](At at, auto n) { f(at, numbers<decltype(n)::value>(at, in)...); });
+  }
+
+  /// f(where, how many) for the thread's columns: N at a time, or one.
+  template <int Kept, int N, class F>
+  __device__ __forceinline__ void columns(const F& f) const {
     if (vectors) {
-      constexpr int N = std::min({vector_of<T>...});
 #pragma unroll
       for (int k = 0; k < Kept; ++k) {
         const int i = N * (thread + k * threads);
-        if (i < cols) f(At{i, k}, widen(in.kept[k])...);
+        if (i < cols) f(At{i, k}, std::integral_constant<int, N>());
       }
-      for (int i = N * (thread + Kept * threads); i < cols; i += N * threads) f(At{i, -1}, load<N>(in.row + i)...);
+      for (int i = N * (thread + Kept * threads); i < cols; i += N * threads)
+        f(At{i, -1}, std::integral_constant<int, N>());
     } else {
-      for (int i = thread; i < cols; i += threads) f(At{i, -1}, load<1>(in.row + i)...);
+      for (int i = thread; i < cols; i += threads) f(At{i, -1}, std::integral_constant<int, 1>());
     }
   }
 
@@ -94,6 +101,13 @@ class RowThreads {
   const bool vectors;
 
  private:
+  template <int N, class T, int Kept>
+  __device__ __forceinline__ static Floats<N> numbers(At at, const RowShare<T, Kept>& in) {
+    if constexpr (N > 1)
+      if (at.kept >= 0) return widen(in.kept[at.kept]);
+    return load<N>(in.row + at.column);
+  }
+
   template <int N, class Op>
   __device__ Floats<N> combine(Floats<N> x, float neutral, const Op& op) {
     in_warp(x, op);

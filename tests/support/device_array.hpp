@@ -89,6 +89,14 @@ std::vector<T> random_values(std::int64_t count, double low, double high, std::u
   return values;
 }
 
+/// The same numbers in double, which references compute in.
+template <class T>
+std::vector<double> widened(const std::vector<T>& values) {
+  std::vector<double> wide;
+  for (const T& value : values) wide.push_back(static_cast<double>(static_cast<float>(value)));
+  return wide;
+}
+
 /// Largest |a - b| / max(1, |b|); infinite where one is not finite and they differ.
 template <class T>
 double worst_error(const std::vector<T>& a, const std::vector<double>& b) {

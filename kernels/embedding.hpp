@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -19,3 +20,11 @@ void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entri
                         std::int64_t cols, std::int64_t* scratch);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+template <class I>
+void embedding_forward(void* y, const void* table, const I* ids, std::int64_t rows, std::int64_t row_bytes,
+                       Stream stream);
+
+}  // namespace clip::kernels::cuda

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kept = 4;           // vectors of a row in each thread, forward
 constexpr int kept_backward = 2;  // there each also has two sums of its columns
-constexpr unsigned groups = 8;    // rows at a time in a block, backward, where one warp has a row
 
 template <class T>
 __global__ void forward(T* y, float* mean, float* rstd, const T* x, const float* weight, const float* bias, float eps,
@@ -53,69 +52,40 @@ __global__ void forward(T* y, float* mean, float* rstd, const T* x, const float*
 template <class T>
 __global__ void backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
                          const float* weight, std::int64_t rows, std::int64_t cols, bool vectors) {
-  constexpr int N = vector_of<T>;
-  const auto block = std::int64_t{blockIdx.x}, blocks = std::int64_t{gridDim.x};
-  const std::int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
   RowThreads threads(cols, vectors);
-  float* const total = partial + block * 2 * cols;
-  // The sums of the columns that are not kept in registers, and in the end of all: of this row's threads alone.
-  float* const own = blockDim.y == 1 ? total : &shared_as<float>() + threadIdx.y * 2 * cols;
-  Floats<N> dw[kept_backward] = {}, db[kept_backward] = {};
-  threads.template columns<kept_backward, N>([&](At at, auto n) {
-    if (at.kept >= 0) return;
-    for (int e = 0; e < n; ++e) own[at.column + e] = own[cols + at.column + e] = 0;
-  });
-
+  ColumnSums<T, kept_backward, 2> sums(threads, partial);
   const float scale = 1.0f / static_cast<float>(cols);
-  for (std::int64_t row = begin + threadIdx.y; row < end; row += blockDim.y) {
+  const RowRange range(rows);
+  for (std::int64_t row = range.first; row < range.end; row += range.step) {
     const auto dys = threads.template read<kept_backward>(dy + row * cols);
     const auto xs = threads.template read<kept_backward>(x + row * cols);
     const float m = mean[row], s = rstd[row];
-    Floats<2> sums{};  // of g = dy w, and of g n
+    Floats<2> g_sums{};  // of g = dy w, and of g n
     threads.each(
         [&](At at, auto g, auto v) {
           const auto w = load<g.size>(weight + at.column);
           for (int e = 0; e < g.size; ++e) {
-            sums[0] += g[e] * w[e];
-            sums[1] += g[e] * w[e] * ((v[e] - m) * s);
+            g_sums[0] += g[e] * w[e];
+            g_sums[1] += g[e] * w[e] * ((v[e] - m) * s);
           }
         },
         dys, xs);
-    sums = threads.sum(sums);
+    g_sums = threads.sum(g_sums);
     T* const out = dx + row * cols;
     threads.each(
         [&](At at, auto g, auto v) {
           const auto w = load<g.size>(weight + at.column);
           for (int e = 0; e < g.size; ++e) {
-            const float n = (v[e] - m) * s, gradient = g[e];
-            if (at.kept >= 0) {
-              dw[at.kept][e] += gradient * n;
-              db[at.kept][e] += gradient;
-            } else {
-              own[at.column + e] += gradient * n;
-              own[cols + at.column + e] += gradient;
-            }
-            g[e] = s * (gradient * w[e] - scale * (sums[0] + n * sums[1]));
+            const float n = (v[e] - m) * s;
+            sums.add(0, at, e, g[e] * n);
+            sums.add(1, at, e, g[e]);
+            g[e] = s * (g[e] * w[e] - scale * (g_sums[0] + n * g_sums[1]));
           }
           store(out + at.column, g);
         },
         dys, xs);
   }
-
-  threads.template columns<kept_backward, N>([&](At at, auto n) {
-    if (at.kept < 0) return;
-    for (int e = 0; e < n; ++e) {
-      own[at.column + e] = dw[at.kept][e];
-      own[cols + at.column + e] = db[at.kept][e];
-    }
-  });
-  if (blockDim.y == 1) return;
-  __syncthreads();
-  for (std::int64_t c = threadIdx.y * blockDim.x + threadIdx.x; c < 2 * cols; c += blockDim.x * blockDim.y) {
-    float sum = 0;
-    for (unsigned group = 0; group < blockDim.y; ++group) sum += (&shared_as<float>())[group * 2 * cols + c];
-    total[c] = sum;
-  }
+  sums.finish();
 }
 
 }  // namespace
@@ -130,14 +100,9 @@ void layer_norm_forward(T* y, float* mean, float* rstd, const T* x, const float*
 template <class T>
 void layer_norm_backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
                          const float* weight, std::int64_t rows, std::int64_t cols, Stream stream) {
-  Grid grid = row_grid<T, kept_backward>(rows, cols);
-  grid.blocks = layer_norm_blocks(rows);
-  if (grid.threads.x == 32) {
-    grid.threads.y = groups;
-    grid.shared_bytes = groups * 2 * static_cast<std::size_t>(cols) * sizeof(float);
-  }
-  launch("layer_norm", grid, stream, backward<T>, dx, partial, dy, x, mean, rstd, weight, rows, cols,
-         in_vectors<T>(cols, dx, dy, x, weight));
+  static_assert(layer_norm_blocks(1000) == column_sum_blocks(1000));
+  launch("layer_norm", column_sum_grid<T, kept_backward>(rows, cols, 2), stream, backward<T>, dx, partial, dy, x, mean,
+         rstd, weight, rows, cols, in_vectors<T>(cols, dx, dy, x, weight));
 }
 
 template void layer_norm_forward(float*, float*, float*, const float*, const float*, const float*, float, std::int64_t,

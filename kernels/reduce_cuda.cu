@@ -27,7 +27,7 @@ __global__ void sum_rows(float* y, const T* x, std::int64_t rows, std::int64_t c
 }
 
 template <int N>
-struct ColumnSums {
+struct WarpSums {
   Floats<N> each[warps][32];
 };
 
@@ -42,7 +42,7 @@ __global__ void sum_columns(float* y, const T* x, std::int64_t n, std::int64_t i
       const auto v = load<N>(x + (outer * n + k) * inner + column);
       for (int e = 0; e < N; ++e) sum[e] += v[e];
     }
-  auto& sums = shared_as<ColumnSums<N>>().each;
+  auto& sums = shared_as<WarpSums<N>>().each;
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= inner) return;
@@ -58,7 +58,7 @@ void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t 
   if (inner == 1)
     return launch("sum", row_grid<T, kept>(outer, n), stream, sum_rows<T>, y, x, outer, n, in_vectors<T>(n, x));
   const auto columns = [&]<int N>() {
-    launch("sum", {outer * ((inner + 32 * N - 1) / (32 * N)), {32, warps}, sizeof(ColumnSums<N>)}, stream,
+    launch("sum", {outer * ((inner + 32 * N - 1) / (32 * N)), {32, warps}, sizeof(WarpSums<N>)}, stream,
            sum_columns<T, N>, y, x, n, inner);
   };
   if (in_vectors<T>(inner, x) && in_vectors<float>(inner, y))

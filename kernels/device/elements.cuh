@@ -85,9 +85,8 @@ __device__ __forceinline__ Floats<N> load(const T* p) {
   return widen(load_packed<N>(p));
 }
 
-/// Rounds to T.
 template <class T, int N>
-__device__ __forceinline__ void store(T* p, const Floats<N>& x) {
+__device__ __forceinline__ Packed<T, N> round(const Floats<N>& x) {
   Packed<T, N> packed;
   if constexpr (N == 1) {
     packed.e[0] = round2<T>(x[0], 0.0f).e[0];
@@ -99,7 +98,16 @@ __device__ __forceinline__ void store(T* p, const Floats<N>& x) {
       packed.e[i + 1] = pair.e[1];
     }
   }
-  *reinterpret_cast<Packed<T, N>*>(p) = packed;
+  return packed;
+}
+
+template <class T, int N>
+__device__ __forceinline__ void store(T* p, const Packed<T, N>& x) {
+  *reinterpret_cast<Packed<T, N>*>(p) = x;
+}
+template <class T, int N>
+__device__ __forceinline__ void store(T* p, const Floats<N>& x) {
+  store(p, round<T>(x));
 }
 
 }  // namespace clip::kernels::cuda

@@ -134,4 +134,89 @@ class RowThreads {
 /// The row that the thread's warps have in a grid of `row_grid`; it may be past the last.
 __device__ inline std::int64_t row_of_thread() { return std::int64_t{blockIdx.x} * blockDim.y + threadIdx.y; }
 
+// Kernels that also sum over rows, for each column: a block of threads has a range of rows, and where one warp has a
+// row, that many rows at a time. Which rows are added up by whom depends on their number alone.
+
+inline constexpr unsigned rows_at_a_time = 4;
+
+/// The number of blocks of threads, and of partial sums, for a number of rows.
+constexpr std::int64_t column_sum_blocks(std::int64_t rows) { return rows > 8 * 1056 ? 1056 : (rows + 7) / 8; }
+
+/// The grid for `count` sums of each column.
+template <class T, int Kept>
+Grid column_sum_grid(std::int64_t rows, std::int64_t cols, std::size_t count) {
+  Grid grid = row_grid<T, Kept>(rows, cols);
+  grid.blocks = column_sum_blocks(rows);
+  if (grid.threads.x == 32) {
+    grid.threads.y = rows_at_a_time;
+    grid.shared_bytes = rows_at_a_time * count * static_cast<std::size_t>(cols) * sizeof(float);
+  }
+  return grid;
+}
+
+/// The block's rows from `first` on, each `step`th before `end`, are those of the thread's warps.
+struct RowRange {
+  std::int64_t first, end, step;
+  __device__ explicit RowRange(std::int64_t rows)
+      : first(rows * blockIdx.x / gridDim.x + threadIdx.y),
+        end(rows * (std::int64_t{blockIdx.x} + 1) / gridDim.x),
+        step(blockDim.y) {}
+};
+
+/// A thread's `Count` sums of each of its columns, over the rows of its warps: of the kept columns in registers, of
+/// others in memory that is theirs.
+template <class T, int Kept, int Count>
+class ColumnSums {
+ public:
+  /// The block's sums go to `partial` [blocks, Count, cols].
+  __device__ ColumnSums(const RowThreads& threads, float* partial)
+      : threads_(threads),
+        total_(partial + std::int64_t{blockIdx.x} * Count * threads.cols),
+        own_(blockDim.y == 1 ? total_ : &shared_as<float>() + threadIdx.y * Count * threads.cols) {
+    each_own([&](At at, int e, int which) {
+      if (at.kept < 0) own(at, e, which) = 0;
+    });
+  }
+
+  /// Adds to the sum `which` of the e-th column at `at`.
+  __device__ __forceinline__ void add(int which, At at, int e, float value) {
+    if (at.kept >= 0)
+      kept_[which][at.kept][e] += value;
+    else
+      own(at, e, which) += value;
+  }
+
+  /// Called by all threads of the block, once.
+  __device__ void finish() {
+    each_own([&](At at, int e, int which) {
+      if (at.kept >= 0) own(at, e, which) = kept_[which][at.kept][e];
+    });
+    if (blockDim.y == 1) return;
+    __syncthreads();
+    const int columns = Count * threads_.cols;
+    for (int c = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x); c < columns;
+         c += static_cast<int>(blockDim.x * blockDim.y)) {
+      float sum = 0;
+      for (unsigned y = 0; y < blockDim.y; ++y) sum += (&shared_as<float>())[y * columns + c];
+      total_[c] = sum;
+    }
+  }
+
+ private:
+  __device__ float& own(At at, int e, int which) { return own_[which * threads_.cols + at.column + e]; }
+  template <class F>
+  __device__ __forceinline__ void each_own(const F& f) {
+    threads_.template columns<Kept, vector_of<T>>([&](At at, auto n) {
+#pragma unroll
+      for (int which = 0; which < Count; ++which)
+#pragma unroll
+        for (int e = 0; e < decltype(n)::value; ++e) f(at, e, which);
+    });
+  }
+
+  const RowThreads& threads_;
+  float *const total_, *const own_;
+  Floats<vector_of<T>> kept_[Count][Kept] = {};
+};
+
 }  // namespace clip::kernels::cuda

@@ -19,7 +19,7 @@ done | c++filt | awk '
   /Used [0-9]+ registers/ {
     match($0, /Used [0-9]+/)
     failed = failed || spilled > 0
-    printf "%4d registers %5d bytes of stack  %s%s\n", substr($0, RSTART + 5, RLENGTH - 5), stack, name, spilled > 0 ? "  SPILLS" : ""
+    printf "%4d registers %5d bytes of stack  %s%s\n", substr($0, RSTART + 5, RLENGTH - 5), stack, name, (spilled > 0 ? "  SPILLS" : "")
   }
   /error/ { print; failed = 1 }
   END { exit failed }'

@@ -218,6 +218,18 @@ TEST_CASE("CUDA info_nce", "[kernels][cuda]") {
   }
 }
 
+TEST_CASE("CUDA info_nce of more pairs than a block of threads adds up at once", "[kernels][cuda]") {
+  if (!have_device()) return;
+  constexpr std::int64_t n = 1100, d = 2;
+  Pairs pairs(n, d, 1, 0);
+  const Losses e = pairs.naive().info_nce(1, pairs.ids, pairs.share);
+  DeviceArray<float> text(random_values<float>(n * d, -1, 1, 1)), image(random_values<float>(n * d, -1, 1, 2)), loss(1);
+  DeviceArray<float> scratch(cuda::contrastive_scratch(n));
+  cuda::info_nce(loss.data(), {}, text.data(), image.data(), 1, pairs.device_ids->data(), pairs.device_share->data(), n,
+                 d, scratch.data(), nullptr);
+  CHECK(relative_error(loss.read(), {e.loss}) <= 1e-5);
+}
+
 TEST_CASE("CUDA siglip_loss", "[kernels][cuda]") {
   if (!have_device()) return;
   for (const Case& c : cases) {

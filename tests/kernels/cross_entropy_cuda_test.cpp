@@ -79,6 +79,11 @@ TEST_CASE("CUDA cross_entropy", "[kernels][cuda]") {
   });
 }
 
+TEST_CASE("CUDA cross_entropy of more rows than a block of threads adds up at once", "[kernels][cuda]") {
+  if (!have_device()) return;
+  check_classes<float, std::int32_t>(random_values<float>(1500 * 3, -2, 2, 1), 1500, 3, 0);
+}
+
 TEST_CASE("CUDA cross_entropy of logits that are -infinity where the target is 0", "[kernels][cuda]") {
   if (!have_device()) return;
   const float inf = HUGE_VALF;

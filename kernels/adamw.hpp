@@ -1,10 +1,12 @@
 #pragma once
-// AdamW (Loshchilov and Hutter 2019) in f32, over many tensors in one parallel region, in PyTorch's order of
+// AdamW (Loshchilov and Hutter 2019) in f32, over many tensors in one parallel region or launch, in PyTorch's order of
 // operations:
 //   p -= lr decay p;   m += (1 - beta1) (g - m);   v = beta2 v + (1 - beta2) g g
 //   p -= step m / (sqrt(v) correction + eps),   step = lr / (1 - beta1^t),   correction = 1 / sqrt(1 - beta2^t)
 #include <cstdint>
 #include <span>
+
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -29,3 +31,15 @@ void adamw(std::span<const AdamWTensor> tensors);
 double sum_of_squares(const float* x, std::int64_t n);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+/// Blocks of threads that a tensor of `count` elements takes.
+constexpr std::int64_t adamw_blocks(std::int64_t count) { return (count + 4095) / 4096; }
+
+/// All in one launch. `tensors` [count] and `first` [count] lie in the GPU's memory; first[i] is the sum of
+/// adamw_blocks over the tensors before i, and `blocks` over all.
+void adamw(const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count, std::int64_t blocks,
+           Stream stream);
+
+}  // namespace clip::kernels::cuda

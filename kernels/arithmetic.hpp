@@ -1,9 +1,10 @@
 #pragma once
-// Elementwise arithmetic. Computed in f32 and rounded once to T = float or bf16.
+// Elementwise arithmetic. Computed in f32 and rounded once to T = float or bf16, on the GPU also f16.
 #include <array>
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -37,3 +38,18 @@ void log(T* y, const T* x, std::int64_t n);
 
 }  // namespace cpu
 }  // namespace clip::kernels
+
+namespace clip::kernels::cuda {
+
+template <class T>
+void arithmetic(Arithmetic op, T* y, const T* a, const T* b, const Broadcast& shape, Stream stream);
+template <class T>
+void add(T* y, const T* a, const T* b, std::int64_t n, Stream stream);
+template <class T>
+void affine(T* y, const T* x, float scale, float shift, std::int64_t n, Stream stream);
+template <class T>
+void exp(T* y, const T* x, std::int64_t n, Stream stream);
+template <class T>
+void log(T* y, const T* x, std::int64_t n, Stream stream);
+
+}  // namespace clip::kernels::cuda

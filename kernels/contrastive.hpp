@@ -15,6 +15,8 @@
 //   SigLIP         S = s T V^T + b,  L = sum_ij log(1 + exp(-z_ij S_ij)) / n,  z_ij = 1 where id_i = id_j, else -1
 #include <cstdint>
 
+#include "kernels/stream.hpp"
+
 namespace clip::kernels {
 
 /// Rows of a block: all where the matrix of logits is small, else about 256.
@@ -65,3 +67,21 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float
                  float bias, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+/// f32 elements of scratch that each loss needs.
+constexpr std::int64_t contrastive_scratch(std::int64_t n) { return 8 * n; }
+
+void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image,
+                      float temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
+                      Stream stream);
+
+void info_nce(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image, float scale,
+              const std::int32_t* ids, const float* share, std::int64_t n, std::int64_t d, float* scratch,
+              Stream stream);
+
+void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image, float scale,
+                 float bias, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch, Stream stream);
+
+}  // namespace clip::kernels::cuda

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -31,3 +32,26 @@ void soft_cross_entropy_targets_backward(T* dt, const T* dmean, const T* x, cons
                                          std::int64_t cols);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+/// `mean` is one element, `lse` has one for each row, and so has `scratch`.
+template <class T, class I>
+void cross_entropy_forward(T* mean, float* lse, const T* x, const I* classes, std::int64_t rows, std::int64_t cols,
+                           float* scratch, Stream stream);
+template <class T>
+void soft_cross_entropy_forward(T* mean, float* lse, const T* x, const T* t, std::int64_t rows, std::int64_t cols,
+                                float* scratch, Stream stream);
+
+template <class T, class I>
+void cross_entropy_backward(T* dx, const T* dmean, const T* x, const I* classes, const float* lse, std::int64_t rows,
+                            std::int64_t cols, Stream stream);
+template <class T>
+void soft_cross_entropy_backward(T* dx, const T* dmean, const T* x, const T* t, const float* lse, std::int64_t rows,
+                                 std::int64_t cols, Stream stream);
+/// The gradient with respect to the soft targets.
+template <class T>
+void soft_cross_entropy_targets_backward(T* dt, const T* dmean, const T* x, const float* lse, std::int64_t rows,
+                                         std::int64_t cols, Stream stream);
+
+}  // namespace clip::kernels::cuda

@@ -1,10 +1,12 @@
 #pragma once
 // Dropout with a mask that is never stored: element i is kept when word i % 4 of Philox block offset + i / 4 is not
 // below dropout_threshold(p), so it can be computed again for the backward pass, by any thread, on any device.
-//   y = kept ? x / (1 - p) : 0       and its gradient, which is the same function of dy;   T = float or bf16
+//   y = kept ? x / (1 - p) : 0       and its gradient, which is the same function of dy;   T = float or bf16, on the
+//   GPU also f16
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -35,3 +37,14 @@ void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t see
                  std::int64_t n);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+/// The same elements are dropped as on the CPU.
+template <class T>
+void dropout(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n, Stream stream);
+template <class T>
+void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n,
+                 Stream stream);
+
+}  // namespace clip::kernels::cuda

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -19,3 +20,22 @@ void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entri
                         std::int64_t cols, std::int64_t* scratch);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+template <class I>
+void embedding_forward(void* y, const void* table, const I* ids, std::int64_t rows, std::int64_t row_bytes,
+                       Stream stream);
+
+/// Rows are sorted by id in chunks of 1024.
+constexpr std::int64_t embedding_chunks(std::int64_t rows) { return (rows + 1023) / 1024; }
+/// Elements of scratch that backward needs.
+constexpr std::int64_t embedding_scratch(std::int64_t entries, std::int64_t rows) {
+  return entries + 1 + rows + (embedding_chunks(rows) * entries + 1) / 2;
+}
+
+template <class T, class I>
+void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entries, std::int64_t rows,
+                        std::int64_t cols, std::int64_t* scratch, Stream stream);
+
+}  // namespace clip::kernels::cuda

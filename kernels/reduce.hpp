@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -20,3 +21,10 @@ void max_backward(T* dx, const T* dy, const std::int64_t* index, std::int64_t ou
                   std::int64_t inner);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+template <class T>
+void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, Stream stream);
+
+}  // namespace clip::kernels::cuda

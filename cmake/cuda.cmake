@@ -1,0 +1,23 @@
+# The kernels that nvcc compiles, as objects of the library: its users need the CUDA runtime, not the language.
+# CMAKE_CUDA_ARCHITECTURES is the GPU present where there is one, else the generations 8.0 and 9.0a.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET)
+  if(gpus MATCHES "GPU 0")
+    set(CMAKE_CUDA_ARCHITECTURES native)
+  else()
+    set(CMAKE_CUDA_ARCHITECTURES 80 90a)
+  endif()
+endif()
+if(NOT DEFINED CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+endif()
+enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it of nvcc
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+endif()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS kernels/*_cuda.cu)
+add_library(cuda_kernels OBJECT ${cuda_sources})
+target_include_directories(cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
+target_compile_options(cuda_kernels PRIVATE --expt-relaxed-constexpr)
+target_sources(clipcore PRIVATE $<TARGET_OBJECTS:cuda_kernels>)

@@ -1,0 +1,64 @@
+#include "kernels/adamw.hpp"
+
+#include <memory>
+
+#include "tests/support/device_array.hpp"
+
+using namespace clip;
+using namespace clip::test;
+namespace cuda = clip::kernels::cuda;
+
+TEST_CASE("CUDA AdamW moves all tensors in one launch", "[kernels][cuda]") {
+  if (!have_device()) return;
+  struct Parameter {
+    std::vector<float> values[4];  // p, m, v, g
+    std::unique_ptr<DeviceArray<float>> arrays[4];
+  };
+  std::vector<Parameter> parameters;
+  std::vector<kernels::AdamWTensor> tensors;
+  std::vector<std::int64_t> first;
+  std::int64_t blocks = 0;
+  for (const std::int64_t count : {4096, 1, 0, 5000, 12288, 4096}) {
+    const std::size_t index = parameters.size();
+    Parameter& parameter = parameters.emplace_back();
+    for (std::uint64_t k = 0; k < 4; ++k) {
+      parameter.values[k] = random_values<float>(count, k == 2 ? 0 : -1, 1, 4 * index + k);
+      parameter.arrays[k] = std::make_unique<DeviceArray<float>>(parameter.values[k], index == 5 ? 1 : 0);
+    }
+    const auto lr = 0.01f * static_cast<float>(index + 1);
+    tensors.push_back({.p = parameter.arrays[0]->data(),
+                       .m = parameter.arrays[1]->data(),
+                       .v = parameter.arrays[2]->data(),
+                       .g = parameter.arrays[3]->data(),
+                       .count = count,
+                       .keep = 1 - lr * 0.5f,
+                       .beta1_rest = 0.25f,
+                       .beta2 = 0.875f,
+                       .beta2_rest = 0.125f,
+                       .step = lr,
+                       .correction = 1.5f,
+                       .eps = 1e-8f});
+    first.push_back(blocks);
+    blocks += cuda::adamw_blocks(count);
+  }
+  DeviceArray<kernels::AdamWTensor> device_tensors(tensors);
+  DeviceArray<std::int64_t> device_first(first);
+  cuda::adamw(device_tensors.data(), device_first.data(), static_cast<std::int64_t>(tensors.size()), blocks, nullptr);
+  for (std::size_t index = 0; index < tensors.size(); ++index) {
+    INFO("tensor " << index);
+    const auto& t = tensors[index];
+    const auto p = widened(parameters[index].values[0]), m = widened(parameters[index].values[1]);
+    const auto v = widened(parameters[index].values[2]), g = widened(parameters[index].values[3]);
+    std::vector<double> moved, mean, square;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      mean.push_back(m[i] + 0.25 * (g[i] - m[i]));
+      square.push_back(v[i] * 0.875 + 0.125 * g[i] * g[i]);
+      moved.push_back(p[i] * static_cast<double>(t.keep) -
+                      static_cast<double>(t.step) * mean[i] / (std::sqrt(square[i]) * 1.5 + 1e-8));
+    }
+    CHECK(worst_error(parameters[index].arrays[0]->read(), moved) <= 1e-6);
+    CHECK(worst_error(parameters[index].arrays[1]->read(), mean) <= 2e-7);
+    CHECK(worst_error(parameters[index].arrays[2]->read(), square) <= 2e-7);
+    CHECK(same_bits(parameters[index].arrays[3]->read(), parameters[index].values[3]));
+  }
+}

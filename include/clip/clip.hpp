@@ -27,6 +27,8 @@
 #include "clip/io/weight_names.hpp"
 #include "clip/models/bert.hpp"
 #include "clip/models/clip.hpp"
+#include "clip/models/clip_encoder.hpp"
+#include "clip/models/clip_guide.hpp"
 #include "clip/models/clip_resnet.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/dual_encoder.hpp"

@@ -41,10 +41,10 @@ struct WeightNames {
 };
 
 /// Recognises the architecture of `tensors` and maps their names: of torchvision's, timm's and Hugging Face's ResNets,
-/// of DistilBERT and BERT, and of Hugging Face's CLIP, with any prefix, with or without heads, and with LayerNorm's old `gamma` and `beta`. A
-/// prefix is what stands before the model's own names; tensors without it, heads and counters are left out. With
-/// `wanted`, only that architecture is looked for. Throws, naming `file`, when there is none or more than one, on
-/// tensors that such a model does not have, and when two would get one name.
+/// of DistilBERT and BERT, and of Hugging Face's CLIP, with any prefix, with or without heads, and with LayerNorm's old
+/// `gamma` and `beta`. A prefix is what stands before the model's own names; tensors without it, heads and counters are
+/// left out. With `wanted`, only that architecture is looked for. Throws, naming `file`, when there is none or more
+/// than one, on tensors that such a model does not have, and when two would get one name.
 WeightNames weight_names(std::span<const TensorInfo> tensors, const std::filesystem::path& file,
                          std::optional<Architecture> wanted = std::nullopt);
 

@@ -62,11 +62,10 @@ int main(int argc, char** argv) {
   Program program("clip_score", "Tells how well captions fit their pictures: 100 max(cos, 0), and the model's logit.",
                   "clip_score --model models/clip-vit-base-patch32 --images photos --captions captions.txt");
   Options options;
-  program.app.add_option("--model", options.model, "folder of a CLIP model")->required();
-  program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths")->required();
-  program.app.add_option("--captions", options.captions, "text file, a caption for each picture, in their order")
-      ->required();
-  program.app.add_flag("--json", options.json, "JSON instead of text");
+  program.option("--model", &options.model, "folder of a CLIP model").required();
+  program.option("--images", &options.images, "folder of pictures, or a text file of paths").required();
+  program.option("--captions", &options.captions, "text file, a caption for each picture, in their order").required();
+  program.option("--json", &options.json, "JSON instead of text");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     catch_interrupts();

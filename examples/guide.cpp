@@ -88,14 +88,14 @@ int main(int argc, char** argv) {
   Program program("guide", "Follows CLIP's gradient in pixel space toward a prompt.",
                   "guide --model models/clip-vit-base-patch32 --prompt \"a red rose\" --output rose.png");
   Options options;
-  program.app.add_option("--model", options.model, "folder of a CLIP model")->required();
-  program.app.add_option("--prompt", options.prompt, "what the picture shall show")->required();
-  program.app.add_option("--output", options.output, "PNG file to write")->required();
-  auto* init = program.app.add_option("--init", options.init, "picture to start from (default: noise)");
-  program.app.add_option("--steps", options.steps, "steps (default 100)")->check(CLI::Range(0, 1000000));
-  program.app.add_option("--size", options.size, "sides of a picture from noise (default 256)")
-      ->check(CLI::Range(16, 4096))
-      ->excludes(init);
+  program.option("--model", &options.model, "folder of a CLIP model").required();
+  program.option("--prompt", &options.prompt, "what the picture shall show").required();
+  program.option("--output", &options.output, "PNG file to write").required();
+  Option init = program.option("--init", &options.init, "picture to start from (default: noise)");
+  program.option("--steps", &options.steps, "steps (default 100)").between(0, 1000000);
+  program.option("--size", &options.size, "sides of a picture from noise (default 256)")
+      .between(16, 4096)
+      .excludes(init);
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     catch_interrupts();

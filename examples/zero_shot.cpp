@@ -104,18 +104,15 @@ int main(int argc, char** argv) {
   Program program("zero_shot", "Tells which labels fit pictures best, with a CLIP model.",
                   "zero_shot --model models/clip-vit-base-patch32 --images photos --labels animals.txt");
   Options options;
-  program.app.add_option("--model", options.model, "folder of a CLIP model")->required();
-  program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths")->required();
-  program.app.add_option("--labels", options.labels, "text file, one label a line")->required();
-  program.app
-      .add_option("--template", options.templates,
-                  "text with {} for the label; several are averaged (default: a photo of a {}.)")
-      ->take_all()
-      ->expected(1);
-  program.app.add_option("--templates", options.templates_file, "text file of templates, one a line");
-  program.app.add_option("-k", options.k, "labels to show of each picture (default 5)")->check(CLI::Range(1, 1000000));
-  program.app.add_flag("--json", options.json, "JSON instead of text");
-  program.app.add_flag("--skip-bad", options.skip_bad, "report unreadable pictures, and go on");
+  program.option("--model", &options.model, "folder of a CLIP model").required();
+  program.option("--images", &options.images, "folder of pictures, or a text file of paths").required();
+  program.option("--labels", &options.labels, "text file, one label a line").required();
+  program.option("--template", &options.templates,
+                 "text with {} for the label; several are averaged (default: a photo of a {}.)");
+  program.option("--templates", &options.templates_file, "text file of templates, one a line");
+  program.option("-k", &options.k, "labels to show of each picture (default 5)").between(1, 1000000);
+  program.option("--json", &options.json, "JSON instead of text");
+  program.option("--skip-bad", &options.skip_bad, "report unreadable pictures, and go on");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     catch_interrupts();

@@ -9,6 +9,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/npy.hpp"
+#include "clip/models/clip_encoder.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
 #include "clip/ops/cast.hpp"
@@ -43,7 +44,15 @@ int main(int argc, char** argv) {
     const NoGrad guard;
     const Tensor input = read_npy(argv[2]);
     const dtype type = std::string(argv[4]) == "bf16" ? dtype::bf16 : dtype::f32;
-    if (input.dtype() == dtype::i32) {
+    if (ClipEncoder::is_in(argv[1])) {
+      const Clip model = Clip::load(argv[1], {}, type);
+      if (input.dtype() == dtype::i32) {  // texts up to their end tokens
+        const Tokens tokens = model.text.cut(unpadded(input));
+        serve(argv[3], [&] { return model.embed_texts(tokens); });
+      } else {
+        serve(argv[3], [&] { return model.embed_images(input); });
+      }
+    } else if (input.dtype() == dtype::i32) {
       const DistilBert model = DistilBert::load(argv[1], {}, type);
       const Tokens tokens = unpadded(input);
       serve(argv[3], [&] { return model.cls(tokens); });

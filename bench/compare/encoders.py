@@ -92,6 +92,32 @@ def resnet50(folder, batch):
     return model.to(memory_format=torch.channels_last), images, images.permute(0, 2, 3, 1).contiguous().numpy()
 
 
+class ClipPart(torch.nn.Module):
+    """One side of a CLIP: the features of what it is given."""
+
+    def __init__(self, model, side):
+        super().__init__()
+        self.tower, self.projection = (model.vision_model, model.visual_projection) if side == "image" else (
+            model.text_model, model.text_projection)
+
+    def forward(self, x):
+        return self.projection(self.tower(x).pooler_output)
+
+
+def clip(folder, batch, side):
+    """ViT-B/32: pictures, or captions of 8 to 16 tokens, which the peers take padded to the context."""
+    model = transformers.CLIPModel(transformers.CLIPConfig(attn_implementation="sdpa")).eval()
+    model.save_pretrained(folder)
+    part = ClipPart(model, side).eval()
+    if side == "image":
+        images = torch.randn(batch, 3, 224, 224)
+        return part, images, images.permute(0, 2, 3, 1).contiguous().numpy()
+    ids = torch.randint(1000, 40000, (batch, 77))
+    for i in range(batch):
+        ids[i, 0], ids[i, 8 + i * 9 // batch - 1:] = 49406, 49407
+    return part, ids, ids.numpy().astype(np.int32)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
@@ -105,7 +131,9 @@ def main():
     print(f"torch {torch.__version__}, openvino {ov.__version__}, {args.threads} threads, batch {args.batch}")
     cases = {"DistilBERT, 32 tokens": lambda f: distilbert(f, args.batch, 32),
              "DistilBERT, 128 tokens": lambda f: distilbert(f, args.batch, 128),
-             "ResNet50": lambda f: resnet50(f, args.batch)}
+             "ResNet50": lambda f: resnet50(f, args.batch),
+             "CLIP ViT-B/32 pictures": lambda f: clip(f, args.batch, "image"),
+             "CLIP ViT-B/32 captions": lambda f: clip(f, args.batch, "text")}
     for precision in args.precision:
         for name, make in cases.items():
             if args.only not in name:

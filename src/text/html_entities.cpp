@@ -1,6 +1,6 @@
-// Written by tests/reference/clip_characters.py from tokenizers 0.23.3, regex 2026.11.15, ftfy 6.3.1 and Python 3.11 (Unicode 14.0.0).
-// Do not edit.
+// Written by tests/reference/clip_characters.py. Do not edit.
 // clang-format off
+// From tokenizers 0.23.3, regex 2026.11.15, ftfy 6.3.1 and Python 3.11 (Unicode 14.0.0).
 #include "src/text/html_entities.hpp"
 
 namespace clip {

@@ -20,7 +20,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VERSIONS = (f"tokenizers {tokenizers.__version__}, regex {regex.__version__}, ftfy {ftfy.__version__} and Python "
             f"{sys.version_info[0]}.{sys.version_info[1]} (Unicode {unicodedata.unidata_version})")
-HEAD = f"// Written by tests/reference/clip_characters.py from {VERSIONS}.\n// Do not edit.\n// clang-format off\n"
+HEAD = f"// Written by tests/reference/clip_characters.py. Do not edit.\n// clang-format off\n// From {VERSIONS}.\n"
 code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 nfd, nfc, lower = (n().normalize_str for n in (normalizers.NFD, normalizers.NFC, normalizers.Lowercase))
 

@@ -33,7 +33,7 @@ cmake --build build/release --target header_check
 
 if tidy=$(tool clang-tidy); then
   echo "check: clang-tidy"
-  sed -n 's/^ *"file": "\(.*\)",\?$/\1/p' build/release/compile_commands.json |
+  sed -n 's/^ *"file": "\(.*\.cpp\)",\?$/\1/p' build/release/compile_commands.json |
     grep -F -e "$PWD/src/" -e "$PWD/kernels/" |
     xargs -P "$(nproc)" -n 1 "$tidy" -quiet -p build/release 2>&1 | sed '/ warnings\? generated/d'
 fi

@@ -34,8 +34,8 @@ Tensor weights_of(Filter filter, std::int64_t size, std::int64_t begin, std::int
   float* const w = weights.mutable_data<float>();
   for (std::int64_t i = 0; i < out; ++i) {
     const double centre = (static_cast<double>(i + first) + 0.5) * step;
-    const auto from = std::max<std::int64_t>(static_cast<std::int64_t>(centre - support + 0.5), 0);
-    const auto until = std::min(static_cast<std::int64_t>(centre + support + 0.5), length);
+    const auto from = std::max<std::int64_t>(static_cast<std::int64_t>(std::floor(centre - support + 0.5)), 0);
+    const auto until = std::min(static_cast<std::int64_t>(std::floor(centre + support + 0.5)), length);
     double sum = 0;
     for (std::int64_t k = from; k < until; ++k)
       sum += weight_of(filter, (static_cast<double>(k) + 0.5 - centre) / stretch);

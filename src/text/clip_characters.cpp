@@ -72,9 +72,9 @@ char32_t ClipCharacters::composed(char32_t first, char32_t second) const {
 void ClipCharacters::decompose(char32_t code, std::u32string& out) const {
   if (code >= syllable && code < syllable + syllables) {
     const char32_t index = code - syllable;
-    out += leading + index / (vowels * trailings);
-    out += vowel + index / trailings % vowels;
-    if (index % trailings != 0) out += trailing + index % trailings;
+    out.push_back(leading + index / (vowels * trailings));
+    out.push_back(vowel + index / trailings % vowels);
+    if (index % trailings != 0) out.push_back(trailing + index % trailings);
     return;
   }
   const ClipDecomposition* d = code < 0xc0 ? nullptr : decomposition(code);

@@ -119,7 +119,8 @@ def decompositions():
             how = 1 if nfc(joined) == chr(c) else 2
         if nfd(chr(c)) != unicodedata.normalize("NFD", chr(c)):
             assert how == 2
-        entries.append((c, parts[0], parts[1] if len(parts) == 2 else 0, how))
+        first, second = (hexadecimal(x) for x in (*parts, 0)[:2])
+        entries.append((c, f"{{{first},{second}}}", how))
     return entries
 
 

@@ -28,6 +28,4 @@ if(CLIP_SANITIZE STREQUAL thread)
                         "${openmp_folder}: use the tsan preset; scripts/setup.sh installs what it needs")
   endif()
   target_link_libraries(clip_warnings INTERFACE -Wl,--no-as-needed ${CLIP_ARCHER} -Wl,--as-needed)
-  # Threads are the same in all instruction sets, and one is compiled in half the time of three.
-  target_compile_definitions(clip_warnings INTERFACE CLIP_BASELINE_ONLY)
 endif()

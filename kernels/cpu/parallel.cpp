@@ -9,7 +9,7 @@ namespace {
 InstructionSet find_instruction_set() {
   const char* variable = std::getenv("CLIP_MAX_ISA");
   const std::string_view most = variable == nullptr ? "" : variable;
-#if defined(__x86_64__) && !defined(CLIP_BASELINE_ONLY)
+#if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -25,7 +25,7 @@ enum class InstructionSet { baseline, avx2, avx512 };
 /// The widest one this CPU has; the environment variable CLIP_MAX_ISA (`baseline`, `avx2`) lowers it, for tests.
 InstructionSet instruction_set();
 
-#if defined(__x86_64__) && !defined(CLIP_BASELINE_ONLY)
+#if defined(__x86_64__)
 namespace detail {
 template <class Body>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2"), flatten, noinline)) void run_avx512(

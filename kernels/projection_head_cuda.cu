@@ -137,6 +137,7 @@ template <class T>
 void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z, const float* mean, const float* rstd,
                         const float* weight, const DropoutMask& mask, std::int64_t rows, std::int64_t cols,
                         Stream stream) {
+  if (cols == 0) return;
   launch("projection_head", column_sum_grid<T, kept_backward>(rows, cols, 3), stream, tail_backward<T>, dz, dy, partial,
          dout, z, mean, rstd, weight, Dropped(mask), mask.p > 0, rows, cols,
          in_vectors<T>(cols, dz, dy, dout, z, weight));
@@ -145,6 +146,7 @@ void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z,
 template <class T>
 void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols,
                         Stream stream) {
+  if (cols == 0) return;
   launch("projection_head", column_sum_grid<T, kept_backward>(rows, cols, 1), stream, gelu_backward<T>, dh, partial, dg,
          h, rows, cols, in_vectors<T>(cols, dh, dg, h));
 }

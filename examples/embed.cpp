@@ -158,22 +158,21 @@ int main(int argc, char** argv) {
   Program program("embed", "Embeds texts or pictures with a model folder: one row of a .npy file for each.",
                   "embed --model models/all-MiniLM-L6-v2 --text captions.txt --output captions.npy");
   Options options;
-  program.app.add_option("--model", options.model, "model folder in the Hugging Face layout")->required();
-  auto* text = program.app.add_option("--text", options.text, "text file, one text a line");
-  auto* images = program.app.add_option("--images", options.images, "folder of pictures, or a text file of paths");
-  program.app.add_option("--output", options.output, "embeddings, <f4 [N, D]");
-  auto* tokens = program.app.add_option("--tokens", options.tokens, "token ids, <i4 [N, longest]");
-  auto* pixels = program.app.add_option("--pixels", options.pixels, "preprocessed pictures, <f4 [N, 3, H, W]");
-  program.app.add_flag("--normalize", options.normalize, "rows of length 1");
-  program.app.add_option("--pooling", options.pooling, "cls, mean, or default: as the folder says")
-      ->check(CLI::IsMember({"cls", "mean", "default"}));
-  program.app.add_option("--batch", options.batch, "texts or pictures at a time (default 32)")
-      ->check(CLI::Range(1, 65536));
-  program.app.add_flag("--skip-bad", options.skip_bad, "report unreadable pictures, and go on");
+  program.option("--model", &options.model, "model folder in the Hugging Face layout").required();
+  Option text = program.option("--text", &options.text, "text file, one text a line");
+  Option images = program.option("--images", &options.images, "folder of pictures, or a text file of paths");
+  program.option("--output", &options.output, "embeddings, <f4 [N, D]");
+  Option tokens = program.option("--tokens", &options.tokens, "token ids, <i4 [N, longest]");
+  Option pixels = program.option("--pixels", &options.pixels, "preprocessed pictures, <f4 [N, 3, H, W]");
+  program.option("--normalize", &options.normalize, "rows of length 1");
+  program.option("--pooling", &options.pooling, "cls, mean, or default: as the folder says")
+      .one_of({"cls", "mean", "default"});
+  program.option("--batch", &options.batch, "texts or pictures at a time (default 32)").between(1, 65536);
+  program.option("--skip-bad", &options.skip_bad, "report unreadable pictures, and go on");
   program.add_compute_options();
-  text->excludes(images);
-  tokens->excludes(images);
-  pixels->excludes(text);
+  text.excludes(images);
+  tokens.excludes(images);
+  pixels.excludes(text);
   return program.run(argc, argv, [&] {
     catch_interrupts();
     const NoGrad guard;

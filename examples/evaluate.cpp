@@ -75,10 +75,10 @@ int main(int argc, char** argv) {
   fs::path run;
   std::string split = "test";
   bool json = false, no_twins = false;
-  program.app.add_option("--run", run, "folder that train_flickr8k wrote")->required();
-  program.app.add_option("--split", split, "val or test (default)")->check(CLI::IsMember({"val", "test"}));
-  program.app.add_flag("--no-twins", no_twins, "leave out captions that a picture trained on has too, word for word");
-  program.app.add_flag("--json", json, "JSON instead of a table");
+  program.option("--run", &run, "folder that train_flickr8k wrote").required();
+  program.option("--split", &split, "val or test (default)").one_of({"val", "test"});
+  program.option("--no-twins", &no_twins, "leave out captions that a picture trained on has too, word for word");
+  program.option("--json", &json, "JSON instead of a table");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;

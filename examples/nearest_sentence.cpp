@@ -14,9 +14,9 @@ int main(int argc, char** argv) {
                         "nearest_sentence models/all-MiniLM-L6-v2 tests/data/sentences.txt \"Puppies by the sea\"");
   std::string model, file;
   std::vector<std::string> question(1);
-  program.app.add_option("MODEL_DIR", model, "folder of a sentence encoder")->required();
-  program.app.add_option("FILE", file, "text file, one sentence a line")->required();
-  program.app.add_option("QUESTION", question[0], "what to look for")->required();
+  program.option("MODEL_DIR", &model, "folder of a sentence encoder").required();
+  program.option("FILE", &file, "text file, one sentence a line").required();
+  program.option("QUESTION", &question[0], "what to look for").required();
   return program.run(argc, argv, [&] {
     const clip::NoGrad guard;
     const auto encode = clip::TextEncoder::load(model);  // tokenizer, model and pooling, as the folder says

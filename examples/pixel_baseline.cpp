@@ -68,13 +68,12 @@ int main(int argc, char** argv) {
                   "recall of the test split.",
                   "pixel_baseline --data data/clipart --text-model models/all-MiniLM-L6-v2 --output runs/pixels");
   Options options;
-  CLI::App& app = program.app;
-  app.add_option("--data", options.data, "folder with the pictures and their captions")->required();
-  app.add_option("--text-model", options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
-      ->required();
-  app.add_option("--output", options.run, "folder to work in")->required();
-  app.add_option("--epochs", options.training.epochs, "default 15")->check(CLI::Range(1, 1'000'000));
-  app.add_option("--cache", options.encode.cache, "folder for the text encoder's features (default: OUTPUT/cache)");
+  program.option("--data", &options.data, "folder with the pictures and their captions").required();
+  program.option("--text-model", &options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
+      .required();
+  program.option("--output", &options.run, "folder to work in").required();
+  program.option("--epochs", &options.training.epochs, "default 15").between(1, 1'000'000);
+  program.option("--cache", &options.encode.cache, "folder for the text encoder's features (default: OUTPUT/cache)");
   program.add_compute_options();
   return program.run(argc, argv, [&] { measure(program, options); });
 }

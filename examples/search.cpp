@@ -134,18 +134,18 @@ int main(int argc, char** argv) {
   Program program("search", "Finds the pictures of a training run that fit a text, or are like a picture.",
                   "search --run runs/flickr8k --query \"a dog on the beach\" --grid dogs.png");
   Options options;
-  program.app.add_option("--run", options.run, "folder that train_flickr8k wrote")->required();
-  auto* query = program.app.add_option("--query", options.query, "text; without it, one a line from stdin");
-  program.app.add_option("--image", options.image, "picture to find similar ones of")->excludes(query);
-  program.app.add_option("-k", options.k, "how many to find (default 9)")->check(CLI::Range(1, 1000000));
-  program.app.add_option("--grid", options.grid, "PNG file that shows what was found");
-  auto* split = program.app.add_option("--split", options.split, "search the pictures of train, val or test only")
-                    ->check(CLI::IsMember({"train", "val", "test"}));
-  program.app.add_option("--images", options.images, "search these instead: a folder of pictures, or a list of files")
-      ->excludes(split);
-  program.app.add_flag("--json", options.json, "JSON instead of text");
-  program.app.add_flag("--skip-bad", options.skip_bad,
-                       "leave out pictures that cannot be read; in the grid, leave room for them");
+  program.option("--run", &options.run, "folder that train_flickr8k wrote").required();
+  Option query = program.option("--query", &options.query, "text; without it, one a line from stdin");
+  program.option("--image", &options.image, "picture to find similar ones of").excludes(query);
+  program.option("-k", &options.k, "how many to find (default 9)").between(1, 1000000);
+  program.option("--grid", &options.grid, "PNG file that shows what was found");
+  Option split = program.option("--split", &options.split, "search the pictures of train, val or test only")
+                     .one_of({"train", "val", "test"});
+  program.option("--images", &options.images, "search these instead: a folder of pictures, or a list of files")
+      .excludes(split);
+  program.option("--json", &options.json, "JSON instead of text");
+  program.option("--skip-bad", &options.skip_bad,
+                 "leave out pictures that cannot be read; in the grid, leave room for them");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;

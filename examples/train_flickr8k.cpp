@@ -215,58 +215,56 @@ int main(int argc, char** argv) {
                   "train_flickr8k --data Flickr8k --text-model models/distilbert --image-model models/resnet50 "
                   "--output runs/first");
   Options options;
-  CLI::App& app = program.app;
-  app.add_option("--data", options.data, "folder with the pictures and their captions")->required();
-  app.add_option("--text-model", options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
-      ->required();
-  app.add_option("--image-model", options.encode.image_model,
-                 "folder of a ResNet; without weights it is trained from scratch")
-      ->required();
-  app.add_option("--output", options.run, "folder of the run")->required();
-  app.add_option("--recipe", options.recipe,
-                 "default, or book, the original step for step: its split by caption rows, in which pictures leak to "
-                 "validation, and encoders that run on each batch as in training, though nothing trains them")
-      ->check(CLI::IsMember({"default", "book"}));
-  app.add_option("--loss", options.loss, "soft (default), soft-detached, infonce or siglip")
-      ->check(CLI::IsMember({"soft", "soft-detached", "infonce", "siglip"}));
-  app.add_option("--train-encoders", options.train_encoders, "train them too: both (default), image or text")
-      ->expected(0, 1)
-      ->default_str("both")
-      ->check(CLI::IsMember({"none", "both", "image", "text"}));
-  app.add_option("--epochs", options.training.epochs, "default 4")->check(CLI::Range(1, 1'000'000));
-  app.add_option("--batch", options.training.batch, "default 32")->check(CLI::Range(1, 1 << 20));
-  app.add_flag("--augment", options.encode.augment, "crop, flip and colour pictures at random while training on them");
-  app.add_option("--micro-batch", options.training.micro_batch,
-                 "pairs in memory at once; gradients are those of the whole batch")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--schedule", options.schedule, "plateau (default), or cosine over all steps")
-      ->check(CLI::IsMember({"plateau", "cosine"}));
-  app.add_option("--warmup", options.training.warmup, "steps until the full rate, before the cosine; default 0")
-      ->check(CLI::Range(0, 1 << 30));
-  app.add_option("--lr", options.training.lr, "of the heads, default 1e-3")->check(CLI::PositiveNumber);
-  app.add_option("--image-lr", options.training.image_lr, "of the image encoder, default 1e-4")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--text-lr", options.training.text_lr, "of the text encoder, default 1e-5")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--weight-decay", options.training.weight_decay, "of the heads, default 1e-3")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--encoder-weight-decay", options.training.encoder_weight_decay, "default 0")
-      ->check(CLI::NonNegativeNumber);
-  app.add_flag("--no-decay-norms", options.no_decay_norms, "norms and biases do not decay");
-  app.add_option("--clip-norm", options.training.clip_norm, "largest norm of all gradients together; default: any")
-      ->check(CLI::PositiveNumber);
-  app.add_flag("--keep-last", options.training.keep_last,
-               "OUTPUT/model is the last epoch's, not that of the lowest validation loss");
-  app.add_option("--ema", options.training.ema,
-                 "evaluate and save a running average of the weights with this decay, such as 0.999")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--temperature", options.training.temperature, "of the soft losses, default 1")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--dropout", options.training.dropout, "default 0.1")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--cache", options.cache, "folder for the encoders' features (default: OUTPUT/cache)");
-  app.add_flag("--resume", options.resume, "go on from the last checkpoint of OUTPUT");
-  app.add_flag("--skip-bad", options.encode.skip_bad, "leave out pictures that cannot be read");
-  app.add_option("--limit", options.limit, "use about so many pictures only")->check(not_negative);
+  program.option("--data", &options.data, "folder with the pictures and their captions").required();
+  program.option("--text-model", &options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
+      .required();
+  program
+      .option("--image-model", &options.encode.image_model,
+              "folder of a ResNet; without weights it is trained from scratch")
+      .required();
+  program.option("--output", &options.run, "folder of the run").required();
+  program
+      .option("--recipe", &options.recipe,
+              "default, or book, the original step for step: its split by caption rows, in which pictures leak to "
+              "validation, and encoders that run on each batch as in training, though nothing trains them")
+      .one_of({"default", "book"});
+  program.option("--loss", &options.loss, "soft (default), soft-detached, infonce or siglip")
+      .one_of({"soft", "soft-detached", "infonce", "siglip"});
+  program.option("--train-encoders", &options.train_encoders, "train them too: both (default), image or text")
+      .alone_means("both")
+      .one_of({"none", "both", "image", "text"});
+  program.option("--epochs", &options.training.epochs, "default 4").between(1, 1'000'000);
+  program.option("--batch", &options.training.batch, "default 32").between(1, 1 << 20);
+  program.option("--augment", &options.encode.augment,
+                 "crop, flip and colour pictures at random while training on them");
+  program
+      .option("--micro-batch", &options.training.micro_batch,
+              "pairs in memory at once; gradients are those of the whole batch")
+      .between(1, 1 << 20);
+  program.option("--schedule", &options.schedule, "plateau (default), or cosine over all steps")
+      .one_of({"plateau", "cosine"});
+  program.option("--warmup", &options.training.warmup, "steps until the full rate, before the cosine; default 0")
+      .between(0, 1 << 30);
+  program.option("--lr", &options.training.lr, "of the heads, default 1e-3").positive();
+  program.option("--image-lr", &options.training.image_lr, "of the image encoder, default 1e-4").positive();
+  program.option("--text-lr", &options.training.text_lr, "of the text encoder, default 1e-5").positive();
+  program.option("--weight-decay", &options.training.weight_decay, "of the heads, default 1e-3").not_negative();
+  program.option("--encoder-weight-decay", &options.training.encoder_weight_decay, "default 0").not_negative();
+  program.option("--no-decay-norms", &options.no_decay_norms, "norms and biases do not decay");
+  program.option("--clip-norm", &options.training.clip_norm, "largest norm of all gradients together; default: any")
+      .positive();
+  program.option("--keep-last", &options.training.keep_last,
+                 "OUTPUT/model is the last epoch's, not that of the lowest validation loss");
+  program
+      .option("--ema", &options.training.ema,
+              "evaluate and save a running average of the weights with this decay, such as 0.999")
+      .fraction();
+  program.option("--temperature", &options.training.temperature, "of the soft losses, default 1").positive();
+  program.option("--dropout", &options.training.dropout, "default 0.1").fraction();
+  program.option("--cache", &options.cache, "folder for the encoders' features (default: OUTPUT/cache)");
+  program.option("--resume", &options.resume, "go on from the last checkpoint of OUTPUT");
+  program.option("--skip-bad", &options.encode.skip_bad, "leave out pictures that cannot be read");
+  program.option("--limit", &options.limit, "use about so many pictures only");
   program.add_compute_options();
   return program.run(argc, argv, [&] { train(program, options); });
 }

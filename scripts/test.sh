@@ -4,7 +4,9 @@
 # ThreadSanitizer. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+if command -v ccache >/dev/null; then
+  export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_SLOPPINESS=pch_defines,time_macros  # for the precompiled header
+fi
 
 summary=()
 current=start

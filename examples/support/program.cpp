@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -23,11 +24,12 @@ int most_threads() { return std::max(64, 2 * static_cast<int>(std::thread::hardw
 volatile std::sig_atomic_t was_interrupted = 0;
 extern "C" void note_interrupt(int) { was_interrupted = 1; }
 
-}  // namespace
-
-std::string not_negative(const std::string& text) {
+/// For values without a sign, for which CLI11 takes -1 to mean the largest number.
+std::string unsigned_text(const std::string& text) {
   return text.starts_with('-') ? "expected no negative number, got " + text : "";
 }
+
+}  // namespace
 
 void catch_interrupts() {
   struct sigaction action {};
@@ -40,21 +42,68 @@ void stop_if_interrupted() {
   if (interrupted()) throw Error("interrupted");
 }
 
+Option& Option::required() {
+  option_->required();
+  return *this;
+}
+Option& Option::one_of(std::initializer_list<std::string> words) {
+  option_->check(CLI::IsMember(std::vector<std::string>(words)));
+  return *this;
+}
+Option& Option::between(std::int64_t least, std::int64_t most) {
+  option_->check(CLI::Range(least, most));
+  return *this;
+}
+Option& Option::fraction() {
+  option_->check(CLI::Range(0.0, 1.0));
+  return *this;
+}
+Option& Option::positive() {
+  option_->check(CLI::PositiveNumber);
+  return *this;
+}
+Option& Option::not_negative() {
+  option_->check(CLI::NonNegativeNumber);
+  return *this;
+}
+Option& Option::alone_means(const std::string& word) {
+  option_->expected(0, 1)->default_str(word);
+  return *this;
+}
+Option& Option::excludes(const Option& other) {
+  option_->excludes(other.option_);
+  return *this;
+}
+
 Program::Program(const std::string& name, const std::string& description, const std::string& example)
-    : app(description, name) {
-  app.set_version_flag("--version", std::string(name) + " (clipcore " CLIP_VERSION ")");
-  app.footer("Example:\n  " + example);
-  app.get_formatter()->column_width(36);
+    : app_(std::make_unique<CLI::App>(description, name)) {
+  app_->set_version_flag("--version", name + " (clipcore " CLIP_VERSION ")");
+  app_->footer("Example:\n  " + example);
+  app_->get_formatter()->column_width(36);
+}
+Program::~Program() = default;
+
+Option Program::option(const std::string& name, OptionValue value, const std::string& help) {
+  const auto add = [&](auto* to) {
+    using T = std::remove_pointer_t<decltype(to)>;
+    if constexpr (std::is_same_v<T, bool>) {
+      return app_->add_flag(name, *to, help);
+    } else {
+      CLI::Option* option = app_->add_option(name, *to, help);
+      if constexpr (std::is_same_v<T, std::uint64_t>) option->check(unsigned_text);
+      return option;
+    }
+  };
+  return Option(std::visit(add, value));
 }
 
 void Program::add_compute_options() {
-  app.add_option("--device", device_, "cpu, cuda or cuda:N (default: the CPU)");
-  app.add_option("--dtype", dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "auto"}));
-  app.add_option("--threads", threads_, "threads on the CPU (default: one for each core)")
-      ->check(CLI::Range(1, most_threads()));
-  app.add_option("--seed", seed_, "of all random numbers (default 0)")->check(not_negative);
-  app.add_flag("--quiet", quiet, "no progress on stderr");
+  option("--device", &device_, "cpu, cuda or cuda:N (default: the CPU)");
+  option("--dtype", &dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
+      .one_of({"f32", "bf16", "f16", "auto"});
+  option("--threads", &threads_, "threads on the CPU (default: one for each core)").between(1, most_threads());
+  option("--seed", &seed_, "of all random numbers (default 0)");
+  option("--quiet", &quiet, "no progress on stderr");
 }
 
 Device Program::device() const {
@@ -76,26 +125,26 @@ dtype Program::type() const {
 void Program::announce(const std::string& rest) const {
   if (quiet) return;
   std::ostringstream line;
-  line << app.get_name() << ": " << device() << ", " << type() << ", " << num_threads()
+  line << app_->get_name() << ": " << device() << ", " << type() << ", " << num_threads()
        << (num_threads() == 1 ? " thread" : " threads") << ", " << rest << '\n';
   std::cerr << line.str();
 }
 
-void Program::warn(const std::string& what) const { std::cerr << app.get_name() + ": " + what + '\n'; }
+void Program::warn(const std::string& what) const { std::cerr << app_->get_name() + ": " + what + '\n'; }
 
 int Program::run(int argc, char** argv, const std::function<void()>& work) {
   const auto wrong_usage = [&](const std::string& what) {
-    std::cerr << "error: " + what + " (" + app.get_name() + " --help shows usage)\n";
+    std::cerr << "error: " + what + " (" + app_->get_name() + " --help shows usage)\n";
     return 2;
   };
   try {
     try {
-      app.parse(argc, argv);
+      app_->parse(argc, argv);
       if (threads_ > 0) set_num_threads(threads_);
       work();
     } catch (const CLI::ParseError& e) {
       if (e.get_exit_code() != 0) return wrong_usage(printable(e.what()));
-      app.exit(e);  // --help, --version
+      app_->exit(e);  // --help, --version
     }
     std::cout.flush();
     check(!std::cout.fail(), "output", "cannot write to stdout");

@@ -1,14 +1,23 @@
 #pragma once
 // What all programs do the same way: options, errors, exit codes, progress.
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <initializer_list>
+#include <memory>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "clip/core/device.hpp"
 #include "clip/core/dtype.hpp"
 #include "clip/core/error.hpp"
+
+namespace CLI {  // CLI11, which takes seconds to compile: program.cpp alone includes it
+class App;
+class Option;
+}  // namespace CLI
 
 namespace clip {
 
@@ -18,14 +27,42 @@ class WrongUsage : public Error {
   using Error::Error;
 };
 
+/// What may be asked of an option's value.
+class Option {
+ public:
+  explicit Option(CLI::Option* option) : option_(option) {}
+  Option& required();
+  Option& one_of(std::initializer_list<std::string> words);
+  Option& between(std::int64_t least, std::int64_t most);
+  Option& fraction();  ///< from 0 to 1
+  Option& positive();
+  Option& not_negative();
+  /// May stand without a value, and then means this one.
+  Option& alone_means(const std::string& word);
+  Option& excludes(const Option& other);
+
+ private:
+  CLI::Option* option_;
+};
+
+/// Where an option's value goes; its type says what is accepted. A bool is a flag, a vector takes several values, and
+/// what has no sign refuses one.
+using OptionValue = std::variant<bool*, int*, std::int64_t*, std::uint64_t*, float*, double*, std::string*,
+                                 std::filesystem::path*, std::vector<std::filesystem::path>*>;
+
 /// A program and its command line. Exit codes: 0 success, 1 failure, 2 wrong usage.
 class Program {
  public:
   /// `example` is a command that works, shown by --help.
   Program(const std::string& name, const std::string& description, const std::string& example);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
-  CLI::App app;
   bool quiet = false;
+
+  /// Adds an option: "--name", or "name" for one told by its place.
+  Option option(const std::string& name, OptionValue value, const std::string& help);
 
   /// Adds --device, --dtype, --threads, --seed and --quiet.
   void add_compute_options();
@@ -42,13 +79,11 @@ class Program {
   int run(int argc, char** argv, const std::function<void()>& work);
 
  private:
+  std::unique_ptr<CLI::App> app_;
   std::string device_ = "auto", dtype_ = "f32";
   int threads_ = 0;
   std::uint64_t seed_ = 0;
 };
-
-/// A check of options without a sign, for which CLI11 takes -1 to mean the largest number.
-std::string not_negative(const std::string& text);
 
 /// From now on SIGINT and SIGTERM do not end the program, but `interrupted` tells of them; a second one ends it.
 void catch_interrupts();

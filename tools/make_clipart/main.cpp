@@ -171,12 +171,11 @@ int main(int argc, char** argv) {
       "tuxpaint-stamps-default.",
       "make_clipart downloads/clipart data/clipart --vocab models/all-MiniLM-L6-v2/vocab.txt");
   Options options;
-  program.app.add_option("packages", options.packages, "folder that the packages were unpacked into")->required();
-  program.app.add_option("output", options.output, "folder to be made")->required();
-  program.app
-      .add_option("--vocab", options.vocabulary, "vocabulary of a WordPiece tokenizer, which tells English words")
-      ->required();
-  program.app.add_flag("--no-stamps", options.no_stamps, "leave out tuxpaint-stamps-default, which is under the GPL");
-  program.app.add_flag("--quiet", program.quiet, "no progress");
+  program.option("packages", &options.packages, "folder that the packages were unpacked into").required();
+  program.option("output", &options.output, "folder to be made").required();
+  program.option("--vocab", &options.vocabulary, "vocabulary of a WordPiece tokenizer, which tells English words")
+      .required();
+  program.option("--no-stamps", &options.no_stamps, "leave out tuxpaint-stamps-default, which is under the GPL");
+  program.option("--quiet", &program.quiet, "no progress");
   return program.run(argc, argv, [&] { make(program, options); });
 }

@@ -194,13 +194,13 @@ int main(int argc, char** argv) {
   Program program("make_flickr8k", "Makes a stand-in for Flickr8k: drawn shapes, and captions that name them.",
                   "make_flickr8k data/shapes --pictures 500");
   Options options;
-  program.app.add_option("output", options.output, "folder, made when it is not there")->required();
-  program.app.add_option("--layout", options.layout, "kaggle (default), token or karpathy")
-      ->check(CLI::IsMember({"kaggle", "token", "karpathy"}));
-  program.app.add_option("--pictures", options.pictures, "how many (default 8091)")->check(CLI::Range(1, 1000000));
-  program.app.add_option("--captions", options.captions, "of each picture (default 5)")->check(CLI::Range(1, 100));
-  program.app.add_option("--width", options.width, "of a picture (default 500)")->check(CLI::Range(1, 4096));
-  program.app.add_option("--height", options.height, "of a picture (default 375)")->check(CLI::Range(1, 4096));
-  program.app.add_option("--seed", options.seed, "of all random numbers (default 0)")->check(not_negative);
+  program.option("output", &options.output, "folder, made when it is not there").required();
+  program.option("--layout", &options.layout, "kaggle (default), token or karpathy")
+      .one_of({"kaggle", "token", "karpathy"});
+  program.option("--pictures", &options.pictures, "how many (default 8091)").between(1, 1000000);
+  program.option("--captions", &options.captions, "of each picture (default 5)").between(1, 100);
+  program.option("--width", &options.width, "of a picture (default 500)").between(1, 4096);
+  program.option("--height", &options.height, "of a picture (default 375)").between(1, 4096);
+  program.option("--seed", &options.seed, "of all random numbers (default 0)");
   return program.run(argc, argv, [&] { make(options); });
 }

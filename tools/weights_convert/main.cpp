@@ -23,18 +23,19 @@ int main(int argc, char** argv) {
   std::string input, output, architecture = "auto", type, preprocess = "auto";
   ConvertOptions options;
   bool only_list = false;
-  CLI::App& app = program.app;
-  app.add_option("INPUT", input, "the weights: a file, or a folder that holds them")->required();
-  app.add_option("OUTPUT_DIR", output, "the folder to write");
-  app.add_flag("--list", only_list, "print name, dtype, shape and bytes of every tensor of INPUT, and write nothing");
-  app.add_option("--arch", architecture, "what the weights are (default: auto, by the names of the tensors)")
-      ->check(CLI::IsMember({"auto", "resnet50", "distilbert", "bert", "clip"}));
-  app.add_option("--dtype", type, "store floating tensors as this (default: as they are; f64 becomes f32)")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
-  app.add_option("--preprocess", preprocess,
-                 "how pictures are prepared for a ResNet (default: auto, what is known of INPUT)")
-      ->check(CLI::IsMember({"auto", "torchvision-v1", "torchvision-v2", "timm-a1"}));
-  app.add_option("--vocab", options.vocabulary, "vocabulary files to put in the folder; comes last")->type_name("FILE");
+  program.option("INPUT", &input, "the weights: a file, or a folder that holds them").required();
+  program.option("OUTPUT_DIR", &output, "the folder to write");
+  program.option("--list", &only_list,
+                 "print name, dtype, shape and bytes of every tensor of INPUT, and write nothing");
+  program.option("--arch", &architecture, "what the weights are (default: auto, by the names of the tensors)")
+      .one_of({"auto", "resnet50", "distilbert", "bert", "clip"});
+  program.option("--dtype", &type, "store floating tensors as this (default: as they are; f64 becomes f32)")
+      .one_of({"f32", "f16", "bf16"});
+  program
+      .option("--preprocess", &preprocess,
+              "how pictures are prepared for a ResNet (default: auto, what is known of INPUT)")
+      .one_of({"auto", "torchvision-v1", "torchvision-v2", "timm-a1"});
+  program.option("--vocab", &options.vocabulary, "vocabulary files to put in the folder; comes last");
 
   return program.run(argc, argv, [&] {
     if (only_list) {

@@ -1,5 +1,21 @@
-# The kernels that nvcc compiles, as objects of the library: its users need the CUDA runtime, not the language.
+# The kernels for GPUs, and the context that runs them.
+target_compile_definitions(clipcore PRIVATE CLIP_HAS_CUDA)
+file(GLOB cuda_sources CONFIGURE_DEPENDS kernels/*_cuda.cu)
+
+# For tests, as plain C++: the GPU is then the host executor.
+if(CLIP_CUDA STREQUAL HOST)
+  set(host_cuda ${PROJECT_SOURCE_DIR}/tests/host_cuda)
+  # Device code counts in int, also what is an array's size; `unroll` is nvcc's. Optimised, it takes very long to compile.
+  set_source_files_properties(${cuda_sources} PROPERTIES
+    LANGUAGE CXX COMPILE_OPTIONS "-O0;-Wno-sign-conversion;-Wno-unknown-pragmas")
+  target_sources(clipcore PRIVATE ${cuda_sources} ${host_cuda}/executor.cpp ${host_cuda}/fiber.cpp)
+  target_include_directories(clipcore PUBLIC $<BUILD_INTERFACE:${host_cuda}>)  # <cuda_runtime.h>
+  return()
+endif()
+
+# By nvcc, as objects of the library: its users need the CUDA runtime, not the language.
 # CMAKE_CUDA_ARCHITECTURES is the GPU present where there is one, else the generations 8.0 and 9.0a.
+target_link_libraries(clipcore PRIVATE CUDA::cudart_static)
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET)
   if(gpus MATCHES "GPU 0")
@@ -15,8 +31,6 @@ enable_language(CUDA)
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it of nvcc
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 endif()
-
-file(GLOB cuda_sources CONFIGURE_DEPENDS kernels/*_cuda.cu)
 add_library(cuda_kernels OBJECT ${cuda_sources})
 target_include_directories(cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
 target_compile_options(cuda_kernels PRIVATE --expt-relaxed-constexpr)

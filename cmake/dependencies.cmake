@@ -45,7 +45,11 @@ if(missing)
 endif()
 
 set(CLIP_HAS_CUDA OFF)
-if(CLIP_CUDA)  # ON or AUTO
+if(CLIP_CUDA STREQUAL HOST)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")  # tests/host_cuda/fiber.cpp
+    set(CLIP_HAS_CUDA ON)
+  endif()
+elseif(CLIP_CUDA)  # ON or AUTO
   find_package(CUDAToolkit QUIET)
   if(TARGET CUDA::cudart_static)
     set(CLIP_HAS_CUDA ON)

@@ -9,6 +9,7 @@ if(CLIP_SANITIZE)
     -fno-sanitize-recover=all
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false in instrumented code
   target_link_options(clip_warnings INTERFACE -fsanitize=${CLIP_SANITIZE})
+  target_compile_definitions(clip_warnings INTERFACE CLIP_SANITIZED)
   if(CLIP_SANITIZE MATCHES address)
     target_compile_definitions(clip_warnings INTERFACE CLIP_ADDRESS_SANITIZER)
   endif()

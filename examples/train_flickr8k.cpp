@@ -69,6 +69,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"encoder_weight_decay", options.training.encoder_weight_decay},
           {"decay_norms", options.training.decay_norms},
           {"clip_norm", options.training.clip_norm},
+          {"start_scale", options.training.start_scale},
           {"ema", options.training.ema},
           {"keep_last", options.training.keep_last},
           {"augment", options.encode.augment},
@@ -152,6 +153,8 @@ void train(const Program& program, Options& options) {
   options.encode.seed = program.seed();
   if (options.encode.augment && options.encode.pictures)
     throw WrongUsage("--augment goes with --train-encoders image or both: a frozen encoder sees each picture once");
+  if (options.training.start_scale != 1 && !options.encode.augment)
+    throw WrongUsage("--start-scale goes with --augment");
   check(options.trains("image") || has_weights(options.encode.image_model), "--image-model", "there are no weights in ",
         quoted(options.encode.image_model), ": --train-encoders image trains new ones");
   Captions data = read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book});
@@ -237,6 +240,10 @@ int main(int argc, char** argv) {
   program.option("--batch", &options.training.batch, "default 32").between(1, 1 << 20);
   program.option("--augment", &options.encode.augment,
                  "crop, flip and colour pictures at random while training on them");
+  program
+      .option("--start-scale", &options.training.start_scale,
+              "of the pictures' width and height in the first half of training, such as 0.75; goes with --augment")
+      .fraction();
   program
       .option("--micro-batch", &options.training.micro_batch,
               "pairs in memory at once; gradients are those of the whole batch")

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cpu {
 
@@ -10,3 +11,10 @@ namespace clip::kernels::cpu {
 void cast(void* y, dtype to, const void* x, dtype from, std::int64_t n);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+/// The same.
+void cast(void* y, dtype to, const void* x, dtype from, std::int64_t n, Stream stream);
+
+}  // namespace clip::kernels::cuda

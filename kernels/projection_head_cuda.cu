@@ -4,11 +4,9 @@
 // computed again. No atomics: results are the same from run to run, and on every GPU.
 // Memory, bf16, bytes an element: forward 4 read, 4 written, of which z (in place of y) is for backward alone;
 // backward 4 read and 4 written; GELU's backward 6 read and 2 written.
-#include <cmath>
-
 #include "kernels/device/activation.cuh"
 #include "kernels/device/dropout.cuh"
-#include "kernels/device/row.cuh"
+#include "kernels/device/layer_norm.cuh"
 #include "kernels/projection_head.hpp"
 
 namespace clip::kernels::cuda {
@@ -26,8 +24,7 @@ __global__ void tail_forward(T* out, T* y, float* mean, float* rstd, const T* h,
   RowThreads threads(cols, vectors);
   T* const to = y + row * cols;
   auto zs = threads.template read<kept>(to);
-  const float scale = 1.0f / static_cast<float>(cols);
-  float sum = 0, squares = 0;
+  float sum = 0;
   threads.each(
       [&](At at, auto v, auto residual) {
         if (drops) dropped.apply(row * cols + at.column, v);
@@ -40,20 +37,8 @@ __global__ void tail_forward(T* out, T* y, float* mean, float* rstd, const T* h,
         for (int e = 0; e < v.size; ++e) sum += v[e];
       },
       zs, threads.template read<kept>(h + row * cols));
-  const float m = threads.sum(sum) * scale;
-  threads.each(
-      [&](At, auto v) {
-        for (int e = 0; e < v.size; ++e) squares += (v[e] - m) * (v[e] - m);
-      },
-      zs);
-  const float s = 1.0f / sqrtf(threads.sum(squares) * scale + eps);
-  threads.each(
-      [&](At at, auto v) {
-        const auto w = load<v.size>(weight + at.column), b = load<v.size>(bias + at.column);
-        for (int e = 0; e < v.size; ++e) v[e] = (v[e] - m) * s * w[e] + b[e];
-        store(out + row * cols + at.column, v);
-      },
-      zs);
+  const float m = threads.sum(sum) / static_cast<float>(cols);
+  const float s = normalize_row(threads, out + row * cols, zs, m, weight, bias, eps);
   if (threads.thread == 0) {
     mean[row] = m;
     rstd[row] = s;
@@ -66,32 +51,14 @@ __global__ void tail_backward(T* dz, T* dy, float* partial, const T* dout, const
                               std::int64_t cols, bool vectors) {
   RowThreads threads(cols, vectors);
   ColumnSums<T, kept_backward, 3> sums(threads, partial);
-  const float scale = 1.0f / static_cast<float>(cols);
   const RowRange range(rows);
   for (std::int64_t row = range.first; row < range.end; row += range.step) {
     const auto douts = threads.template read<kept_backward>(dout + row * cols);
     const auto zs = threads.template read<kept_backward>(z + row * cols);
-    const float m = mean[row], s = rstd[row];
-    Floats<2> g_sums{};  // of g = dout w, and of g n
+    const RowGradient gradient(threads, douts, zs, mean[row], rstd[row], weight);
     threads.each(
         [&](At at, auto g, auto v) {
-          const auto w = load<g.size>(weight + at.column);
-          for (int e = 0; e < g.size; ++e) {
-            g_sums[0] += g[e] * w[e];
-            g_sums[1] += g[e] * w[e] * ((v[e] - m) * s);
-          }
-        },
-        douts, zs);
-    g_sums = threads.sum(g_sums);
-    threads.each(
-        [&](At at, auto g, auto v) {
-          const auto w = load<g.size>(weight + at.column);
-          for (int e = 0; e < g.size; ++e) {
-            const float n = (v[e] - m) * s;
-            sums.add(0, at, e, g[e] * n);
-            sums.add(1, at, e, g[e]);
-            g[e] = s * (g[e] * w[e] - scale * (g_sums[0] + n * g_sums[1]));
-          }
+          gradient.apply(sums, at, g, v);
           store(dz + row * cols + at.column, g);
           if (drops) dropped.apply(row * cols + at.column, g);
           for (int e = 0; e < g.size; ++e) sums.add(2, at, e, g[e]);
@@ -137,6 +104,7 @@ template <class T>
 void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z, const float* mean, const float* rstd,
                         const float* weight, const DropoutMask& mask, std::int64_t rows, std::int64_t cols,
                         Stream stream) {
+  if (cols == 0) return;
   launch("projection_head", column_sum_grid<T, kept_backward>(rows, cols, 3), stream, tail_backward<T>, dz, dy, partial,
          dout, z, mean, rstd, weight, Dropped(mask), mask.p > 0, rows, cols,
          in_vectors<T>(cols, dz, dy, dout, z, weight));
@@ -145,6 +113,7 @@ void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z,
 template <class T>
 void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols,
                         Stream stream) {
+  if (cols == 0) return;
   launch("projection_head", column_sum_grid<T, kept_backward>(rows, cols, 1), stream, gelu_backward<T>, dh, partial, dg,
          h, rows, cols, in_vectors<T>(cols, dh, dg, h));
 }

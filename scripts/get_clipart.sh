@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(openclipart-png openclipart-svg fonts-noto-color-emoji unicode-cldr-core tuxpaint-stamps-default)
+packages=(openclipart-png openclipart-svg fonts-noto-color-emoji unicode-cldr-core tuxpaint-stamps-default wamerican-large)
 downloads=downloads/clipart
 unpacked=$downloads/unpacked
 data=data/clipart
@@ -45,4 +45,4 @@ if [ ! -e "$unpacked" ]; then
   for package in "${packages[@]}"; do rm -r "${downloads:?}/$package"; done
 fi
 mkdir -p "$(dirname "$data")"
-"$make_clipart" "$unpacked" "$data" --vocab "$vocabulary"
+"$make_clipart" "$unpacked" "$data" --words "$unpacked/usr/share/dict/american-english-large" "$vocabulary"

@@ -88,8 +88,9 @@ void accumulate(Node& node, Tensor grad) {
   Tensor sum = node.grad.storage().use_count() == 1 ? node.grad : empty_like(node.grad);
   dispatch_float(grad.dtype(), "backward", [&]<class T>() {
     T* out = sum.mutable_data<T>();
-    on_device(grad.device(), "backward",
-              [&] { kernels::cpu::add(out, node.grad.data<T>(), grad.data<T>(), grad.numel()); });
+    on_device(
+        grad.device(), "backward", [&] { kernels::cpu::add(out, node.grad.data<T>(), grad.data<T>(), grad.numel()); },
+        [&](auto stream) { kernels::cuda::add(out, node.grad.data<T>(), grad.data<T>(), grad.numel(), stream); });
   });
   node.grad = std::move(sum);
 }

@@ -28,7 +28,7 @@ void serve(const fs::path& folder) {
   const auto pictures = std::make_shared<AugmentedPictures>(files, encoder.preprocess.settings(), 1);
   Pairs pairs{.features = {
                   .text = read_npy(folder / "text.npy"), .image = {}, .picture = Tensor::from(all, {std::ssize(all)})}};
-  pairs.training_pixels = [pictures](std::span<const std::int32_t> some, std::int64_t step) {
+  pairs.training_pixels = [pictures](std::span<const std::int32_t> some, std::int64_t step, double) {
     return (*pictures)(some, step);
   };
   const TrainingOptions options{

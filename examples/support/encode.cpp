@@ -171,7 +171,7 @@ Pairs encode(const Program& program, Captions& data, const EncodeOptions& option
     const auto decoded = std::make_shared<DecodedPictures>(Preprocessor::load(options.image_model));
     good = decode_pictures(program, data, options, *decoded);
     pairs.pixels = [decoded](std::span<const std::int32_t> pictures) { return (*decoded)(pictures); };
-    pairs.training_pixels = [decoded](std::span<const std::int32_t> pictures, std::int64_t) {
+    pairs.training_pixels = [decoded](std::span<const std::int32_t> pictures, std::int64_t, double) {
       return (*decoded)(pictures);
     };
   }
@@ -181,9 +181,9 @@ Pairs encode(const Program& program, Captions& data, const EncodeOptions& option
     for (const Picture& picture : data.pictures) files.push_back(picture.path);
     const auto varied =
         std::make_shared<AugmentedPictures>(files, Preprocessor::load(options.image_model).settings(), options.seed);
-    pairs.training_pixels = [varied](std::span<const std::int32_t> pictures, std::int64_t step) {
-      return (*varied)(pictures,
-                       step);  // another variation at each step, where a picture comes with each of its captions
+    // another variation at each step, as a picture comes with each of its captions
+    pairs.training_pixels = [varied](std::span<const std::int32_t> pictures, std::int64_t step, double scale) {
+      return (*varied)(pictures, step, scale);
     };
   }
   std::vector<std::int32_t> picture;

@@ -17,9 +17,10 @@ namespace clip {
 struct Pairs {
   Features features;                       ///< `text` and `image` undefined where the encoder runs on each batch
   std::vector<std::string> captions = {};  ///< needed only then
-  /// The input of the image encoder for these pictures: f32 [N, H, W, 3]; and, varied at random, in a step of training.
+  /// The input of the image encoder for these pictures: f32 [N, H, W, 3]; and, varied at random, in a step of training,
+  /// their sides times `scale`.
   std::function<Tensor(std::span<const std::int32_t> pictures)> pixels = {};
-  std::function<Tensor(std::span<const std::int32_t> pictures, std::int64_t step)> training_pixels = {};
+  std::function<Tensor(std::span<const std::int32_t> pictures, std::int64_t step, double scale)> training_pixels = {};
 
   std::vector<std::string> texts(std::span<const std::int32_t> some) const;
 };

@@ -155,8 +155,10 @@ double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> 
 
 double Training::gradients(std::span<const std::int32_t> captions) {
   const Batch batch = batch_of(pairs_.features, captions);
-  const Tensor pixels =
-      model_.image ? pairs_.training_pixels(batch.picture.to_vector<std::int32_t>(), step_) : Tensor();
+  Tensor pixels;
+  if (model_.image)
+    pixels = pairs_.training_pixels(batch.picture.to_vector<std::int32_t>(), step_,
+                                    2 * step_ < steps() ? options_.start_scale : 1);
   if (options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions))
     return part_by_part(batch, captions, pixels);
   const auto [text, image] = forward(model_, batch, captions, pixels);

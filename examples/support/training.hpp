@@ -33,6 +33,7 @@ struct TrainingOptions {
   bool drop_last = false;   ///< leave out an epoch's last batch where it is smaller: a poor batch for a batch norm
   double clip_norm = 0;     ///< of all gradients together; 0: any
   bool keep_last = false;   ///< `improved` is told of every epoch, whatever its validation loss
+  double start_scale = 1;   ///< of the pictures' sides in the first half of the steps: faster, and varies their size
   double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   std::int64_t size = 256;  ///< of the shared space

@@ -57,7 +57,8 @@ Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int6
   v.brightness = factor(5, how.brightness);
   v.contrast = factor(6, how.contrast);
   v.saturation = factor(7, how.saturation);
-  for (std::size_t c = 0; c < 3; ++c) v.background[c] = static_cast<std::uint8_t>(words[8 + c] >> 24);
+  const bool white = uniform(11) < how.white;
+  for (std::size_t c = 0; c < 3; ++c) v.background[c] = white ? 255 : static_cast<std::uint8_t>(words[8 + c] >> 24);
   return v;
 }
 
@@ -75,7 +76,9 @@ AugmentedPictures::AugmentedPictures(std::vector<std::filesystem::path> files, c
   check(how.min_area > 0 && how.min_area <= 1 && how.max_stretch >= 1 && how.max_stretch <= 100, "augment",
         "expected a least area above 0 and up to 1, and a stretch of 1 to 100, got ", how.min_area, " and ",
         how.max_stretch);
-  check(how.flip >= 0 && how.flip <= 1, "augment", "expected a probability to flip, got ", how.flip);
+  for (const double probability : {how.flip, how.white})
+    check(probability >= 0 && probability <= 1, "augment", "expected probabilities to flip and of white, got ",
+          how.flip, " and ", how.white);
   for (const float range : {how.brightness, how.contrast, how.saturation})
     check(range >= 0 && range <= 1, "augment", "expected colours to vary by 0 to 1, got ", range);
 }
@@ -90,11 +93,11 @@ Image AugmentedPictures::read(const std::filesystem::path& file) const {
   return resize(image, {shrunk(image.width), shrunk(image.height)}, settings_.filter, {}, limits_.pixels);
 }
 
-void AugmentedPictures::write(float* out, const Image& image, const Variation& v) const {
+void AugmentedPictures::write(float* out, const Size& size, const Image& image, const Variation& v) const {
   const bool squash = settings_.size != Size{};
   const double proportions =
       squash ? static_cast<double>(image.width) / image.height : static_cast<double>(size_.width) / size_.height;
-  const Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size_, settings_.filter);
+  const Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size, settings_.filter);
 
   std::array<float, 3> scale{}, shift{};  // from samples to the model's input
   for (std::size_t c = 0; c < 3; ++c) {
@@ -104,11 +107,11 @@ void AugmentedPictures::write(float* out, const Image& image, const Variation& v
   const float own = v.brightness * v.contrast * v.saturation, gray = v.brightness * v.contrast * (1 - v.saturation),
               base = v.brightness * 128 * (1 - v.contrast);
   const std::uint8_t* in = rgb.pixels.data();
-  for (std::int64_t y = 0; y < size_.height; ++y)
-    for (std::int64_t x = 0; x < size_.width; ++x, in += 3) {
+  for (std::int64_t y = 0; y < size.height; ++y)
+    for (std::int64_t x = 0; x < size.width; ++x, in += 3) {
       const float sample[3] = {static_cast<float>(in[0]), static_cast<float>(in[1]), static_cast<float>(in[2])};
       const float luma = 0.299F * sample[0] + 0.587F * sample[1] + 0.114F * sample[2];
-      float* to = out + 3 * (y * size_.width + (v.flip ? size_.width - 1 - x : x));
+      float* to = out + 3 * (y * size.width + (v.flip ? size.width - 1 - x : x));
       for (std::size_t c = 0; c < 3; ++c)
         to[c] = std::clamp(own * sample[c] + gray * luma + base, 0.F, 255.F) * scale[c] + shift[c];
     }
@@ -116,14 +119,17 @@ void AugmentedPictures::write(float* out, const Image& image, const Variation& v
 
 Tensor AugmentedPictures::operator()(const Image& image, const Variation& variation) const {
   Tensor pixels({1, size_.height, size_.width, 3});
-  write(pixels.mutable_data<float>(), image, variation);
+  write(pixels.mutable_data<float>(), size_, image, variation);
   return pixels;
 }
 
-Tensor AugmentedPictures::operator()(std::span<const std::int32_t> pictures, std::int64_t epoch) {
+Tensor AugmentedPictures::operator()(std::span<const std::int32_t> pictures, std::int64_t epoch, double scale) {
+  check(scale > 0 && scale <= 1, "augment", "expected a scale above 0 and up to 1, got ", scale);
+  const auto scaled = [&](int side) { return std::max(1, static_cast<int>(std::lround(scale * side))); };
+  const Size size{scaled(size_.width), scaled(size_.height)};
   const auto count = static_cast<std::int64_t>(pictures.size());
-  const std::int64_t values = std::int64_t{size_.height} * size_.width * 3;
-  Tensor pixels({count, size_.height, size_.width, 3});
+  const std::int64_t values = std::int64_t{size.height} * size.width * 3;
+  Tensor pixels({count, size.height, size.width, 3});
   float* const out = pixels.mutable_data<float>();
   for (const std::int32_t picture : pictures)
     check(picture >= 0 && static_cast<std::size_t>(picture) < files_.size(), "augment", "expected pictures 0 to ",
@@ -135,7 +141,7 @@ Tensor AugmentedPictures::operator()(std::span<const std::int32_t> pictures, std
     const auto at = static_cast<std::size_t>(i), picture = static_cast<std::size_t>(pictures[at]);
     try {
       if (kept_[picture].pixels.empty()) fresh[at] = read(files_[picture]);
-      write(out + i * values, fresh[at].pixels.empty() ? kept_[picture] : fresh[at],
+      write(out + i * values, size, fresh[at].pixels.empty() ? kept_[picture] : fresh[at],
             Variation::draw(how_, seed_, epoch, pictures[at]));
     } catch (...) {
       errors[at] = std::current_exception();

@@ -24,8 +24,10 @@ Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation f) {
   Tensor dx = empty_like(x);
   dispatch_float(x.dtype(), name_of(f), [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(x.device(), name_of(f),
-              [&] { kernels::cpu::activation_backward(f, out, dy.data<T>(), x.data<T>(), x.numel()); });
+    on_device(
+        x.device(), name_of(f),
+        [&] { kernels::cpu::activation_backward(f, out, dy.data<T>(), x.data<T>(), x.numel()); },
+        [&](auto stream) { kernels::cuda::activation_backward(f, out, dy.data<T>(), x.data<T>(), x.numel(), stream); });
   });
   return dx;
 }
@@ -34,11 +36,13 @@ Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation f) {
 
 Tensor activation(const Tensor& x, Activation f) {
   if (f == Activation::none) return x;
-  check_float(x, name_of(f));
+  check_float(x, name_of(f), Kernels::cpu_and_cuda);
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), name_of(f), [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), name_of(f), [&] { kernels::cpu::activation_forward(f, out, x.data<T>(), x.numel()); });
+    on_device(
+        x.device(), name_of(f), [&] { kernels::cpu::activation_forward(f, out, x.data<T>(), x.numel()); },
+        [&](auto stream) { kernels::cuda::activation_forward(f, out, x.data<T>(), x.numel(), stream); });
   });
   return record(name_of(f), y, {x}, [x, f](const Tensor& dy) { return Grads{activation_backward(dy, x, f)}; });
 }

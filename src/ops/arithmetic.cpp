@@ -56,18 +56,20 @@ Broadcast broadcast(const Shape& a, const Shape& b, const Shape& y) {
 }
 
 Tensor compute(Arithmetic op, const char* name, const Tensor& a, const Tensor& b) {
-  check_tensor(a, name);
-  check_tensor(b, name);
+  check_tensor(a, name, Kernels::cpu_and_cuda);
+  check_tensor(b, name, Kernels::cpu_and_cuda);
   check(a.dtype() == b.dtype(), name, "expected operands of one dtype, got ", a.dtype(), " and ", b.dtype());
   check(a.device() == b.device(), name, "expected operands on one device, got ", a.device(), " and ", b.device());
-  check_float(a, name);
+  check_float(a, name, Kernels::cpu_and_cuda);
   const bool same = a.shape() == b.shape();
   Tensor y(same ? a.shape() : broadcast_shape(a.shape(), b.shape(), name), a.dtype(), a.device());
   if (y.numel() == 0) return y;
   const Broadcast shape = same ? Broadcast{1, {a.numel()}, {1}, {1}} : broadcast(a.shape(), b.shape(), y.shape());
   dispatch_float(a.dtype(), name, [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(a.device(), name, [&] { kernels::cpu::arithmetic(op, out, a.data<T>(), b.data<T>(), shape); });
+    on_device(
+        a.device(), name, [&] { kernels::cpu::arithmetic(op, out, a.data<T>(), b.data<T>(), shape); },
+        [&](auto stream) { kernels::cuda::arithmetic(op, out, a.data<T>(), b.data<T>(), shape, stream); });
   });
   return y;
 }
@@ -110,7 +112,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor expand(const Tensor& x, const Shape& shape) {
-  check_float(x, "expand");
+  check_float(x, "expand", Kernels::cpu_and_cuda);
   if (x.shape() == shape) return x;
   check(broadcast_shape(x.shape(), shape, "expand") == shape, "expand", "expected a shape that ", x.shape(),
         " broadcasts to, got ", shape);
@@ -120,38 +122,48 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   if (y.numel() > 0)
     dispatch_float(x.dtype(), "expand", [&]<class T>() {
       T* out = y.mutable_data<T>();
-      on_device(x.device(), "expand",
-                [&] { kernels::cpu::arithmetic(Arithmetic::mul, out, x.data<T>(), one.data<T>(), strides); });
+      on_device(
+          x.device(), "expand",
+          [&] { kernels::cpu::arithmetic(Arithmetic::mul, out, x.data<T>(), one.data<T>(), strides); },
+          [&](auto stream) {
+            kernels::cuda::arithmetic(Arithmetic::mul, out, x.data<T>(), one.data<T>(), strides, stream);
+          });
     });
   return record("expand", y, {x}, [from = x.shape()](const Tensor& dy) { return Grads{sum_to(dy, from)}; });
 }
 
 Tensor scale(const Tensor& x, float factor, float shift) {
-  check_float(x, "scale");
+  check_float(x, "scale", Kernels::cpu_and_cuda);
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "scale", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "scale", [&] { kernels::cpu::affine(out, x.data<T>(), factor, shift, x.numel()); });
+    on_device(
+        x.device(), "scale", [&] { kernels::cpu::affine(out, x.data<T>(), factor, shift, x.numel()); },
+        [&](auto stream) { kernels::cuda::affine(out, x.data<T>(), factor, shift, x.numel(), stream); });
   });
   return record("scale", y, {x}, [factor](const Tensor& dy) { return Grads{scale(dy, factor)}; });
 }
 
 Tensor exp(const Tensor& x) {
-  check_float(x, "exp");
+  check_float(x, "exp", Kernels::cpu_and_cuda);
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "exp", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "exp", [&] { kernels::cpu::exp(out, x.data<T>(), x.numel()); });
+    on_device(
+        x.device(), "exp", [&] { kernels::cpu::exp(out, x.data<T>(), x.numel()); },
+        [&](auto stream) { kernels::cuda::exp(out, x.data<T>(), x.numel(), stream); });
   });
   return record("exp", y, {x}, [y](const Tensor& dy) { return Grads{mul(dy, y)}; });
 }
 
 Tensor log(const Tensor& x) {
-  check_float(x, "log");
+  check_float(x, "log", Kernels::cpu_and_cuda);
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "log", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "log", [&] { kernels::cpu::log(out, x.data<T>(), x.numel()); });
+    on_device(
+        x.device(), "log", [&] { kernels::cpu::log(out, x.data<T>(), x.numel()); },
+        [&](auto stream) { kernels::cuda::log(out, x.data<T>(), x.numel(), stream); });
   });
   return record("log", y, {x}, [x](const Tensor& dy) { return Grads{div(dy, x)}; });
 }

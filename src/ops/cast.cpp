@@ -8,12 +8,14 @@ namespace clip {
 
 Tensor to(const Tensor& x, dtype type) {
   if (x.dtype() == type) return x;
-  check_tensor(x, "to");
+  check_tensor(x, "to", Kernels::cpu_and_cuda);
   check(!recording(x) || is_floating(type), "to", "expected a floating dtype for a tensor that needs a gradient, got ",
         type, ": detach it first");
   Tensor y(x.shape(), type, x.device());
   void* out = y.mutable_raw();
-  on_device(x.device(), "to", [&] { kernels::cpu::cast(out, type, x.raw(), x.dtype(), x.numel()); });
+  on_device(
+      x.device(), "to", [&] { kernels::cpu::cast(out, type, x.raw(), x.dtype(), x.numel()); },
+      [&](auto stream) { kernels::cuda::cast(out, type, x.raw(), x.dtype(), x.numel(), stream); });
   return record("to", y, {x}, [from = x.dtype()](const Tensor& dy) { return Grads{to(dy, from)}; });
 }
 

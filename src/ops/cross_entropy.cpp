@@ -16,10 +16,16 @@ Tensor class_backward(const Tensor& dy, const Tensor& logits, const Tensor& clas
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     dispatch_index(classes.dtype(), name, [&]<class I>() {
       T* out = dx.mutable_data<T>();
-      on_device(logits.device(), name, [&] {
-        kernels::cpu::cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), classes.data<I>(), lse.data<float>(),
-                                             size.rows, size.cols);
-      });
+      on_device(
+          logits.device(), name,
+          [&] {
+            kernels::cpu::cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), classes.data<I>(),
+                                                 lse.data<float>(), size.rows, size.cols);
+          },
+          [&](auto stream) {
+            kernels::cuda::cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), classes.data<I>(),
+                                                  lse.data<float>(), size.rows, size.cols, stream);
+          });
     });
   });
   return dx;
@@ -30,10 +36,16 @@ Tensor soft_backward(const Tensor& dy, const Tensor& logits, const Tensor& targe
   const Rows size = as_rows(logits.shape());
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(logits.device(), name, [&] {
-      kernels::cpu::soft_cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), targets.data<T>(),
-                                                lse.data<float>(), size.rows, size.cols);
-    });
+    on_device(
+        logits.device(), name,
+        [&] {
+          kernels::cpu::soft_cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), targets.data<T>(),
+                                                    lse.data<float>(), size.rows, size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::soft_cross_entropy_backward(out, dy.data<T>(), logits.data<T>(), targets.data<T>(),
+                                                     lse.data<float>(), size.rows, size.cols, stream);
+        });
   });
   return dx;
 }
@@ -43,10 +55,16 @@ Tensor soft_targets_backward(const Tensor& dy, const Tensor& logits, const Tenso
   const Rows size = as_rows(logits.shape());
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = dt.mutable_data<T>();
-    on_device(logits.device(), name, [&] {
-      kernels::cpu::soft_cross_entropy_targets_backward(out, dy.data<T>(), logits.data<T>(), lse.data<float>(),
-                                                        size.rows, size.cols);
-    });
+    on_device(
+        logits.device(), name,
+        [&] {
+          kernels::cpu::soft_cross_entropy_targets_backward(out, dy.data<T>(), logits.data<T>(), lse.data<float>(),
+                                                            size.rows, size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::soft_cross_entropy_targets_backward(out, dy.data<T>(), logits.data<T>(), lse.data<float>(),
+                                                             size.rows, size.cols, stream);
+        });
   });
   return dt;
 }
@@ -60,10 +78,16 @@ Tensor with_classes(const Tensor& logits, const Tensor& classes) {
     dispatch_index(classes.dtype(), name, [&]<class I>() {
       T* out = y.mutable_data<T>();
       float *sums = lse.mutable_data<float>(), *losses = scratch.mutable_data<float>();
-      on_device(logits.device(), name, [&] {
-        kernels::cpu::cross_entropy_forward(out, sums, logits.data<T>(), classes.data<I>(), size.rows, size.cols,
-                                            losses);
-      });
+      on_device(
+          logits.device(), name,
+          [&] {
+            kernels::cpu::cross_entropy_forward(out, sums, logits.data<T>(), classes.data<I>(), size.rows, size.cols,
+                                                losses);
+          },
+          [&](auto stream) {
+            kernels::cuda::cross_entropy_forward(out, sums, logits.data<T>(), classes.data<I>(), size.rows, size.cols,
+                                                 losses, stream);
+          });
     });
   });
   return record(name, y, {logits, classes}, [logits, classes, lse](const Tensor& dy) {
@@ -81,10 +105,16 @@ Tensor with_soft_targets(const Tensor& logits, const Tensor& targets) {
   dispatch_float(logits.dtype(), name, [&]<class T>() {
     T* out = y.mutable_data<T>();
     float *sums = lse.mutable_data<float>(), *losses = scratch.mutable_data<float>();
-    on_device(logits.device(), name, [&] {
-      kernels::cpu::soft_cross_entropy_forward(out, sums, logits.data<T>(), targets.data<T>(), size.rows, size.cols,
-                                               losses);
-    });
+    on_device(
+        logits.device(), name,
+        [&] {
+          kernels::cpu::soft_cross_entropy_forward(out, sums, logits.data<T>(), targets.data<T>(), size.rows, size.cols,
+                                                   losses);
+        },
+        [&](auto stream) {
+          kernels::cuda::soft_cross_entropy_forward(out, sums, logits.data<T>(), targets.data<T>(), size.rows,
+                                                    size.cols, losses, stream);
+        });
   });
   return record(name, y, {logits, targets}, [logits, targets, lse](const Tensor& dy) {
     return Grads{logits.needs_grad() ? soft_backward(dy, logits, targets, lse) : Tensor(),

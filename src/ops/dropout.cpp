@@ -20,14 +20,17 @@ Tensor drop(const Tensor& x, const Mask& mask, const char* op) {
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), op, [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), op,
-              [&] { kernels::cpu::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel()); });
+    on_device(
+        x.device(), op, [&] { kernels::cpu::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel()); },
+        [&](auto stream) {
+          kernels::cuda::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel(), stream);
+        });
   });
   return y;
 }
 
 void check_input(const Tensor& x, float p, const char* op) {
-  check_float(x, op);
+  check_float(x, op, Kernels::cpu_and_cuda);
   check(p >= 0 && p <= 1, op, "expected a probability p in [0, 1], got ", p);
 }
 
@@ -43,7 +46,7 @@ Tensor dropout(const Tensor& x, float p, Random& random) {
 
 Tensor dropout_add(const Tensor& x, const Tensor& residual, float p, Random& random) {
   check_input(x, p, "dropout_add");
-  check_tensor(residual, "dropout_add");
+  check_tensor(residual, "dropout_add", Kernels::cpu_and_cuda);
   check(residual.shape() == x.shape() && residual.dtype() == x.dtype() && residual.device() == x.device(),
         "dropout_add", "expected a residual ", x.dtype(), ' ', x.shape(), " on ", x.device(), ", got ",
         residual.dtype(), ' ', residual.shape(), " on ", residual.device());
@@ -52,9 +55,13 @@ Tensor dropout_add(const Tensor& x, const Tensor& residual, float p, Random& ran
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "dropout_add", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "dropout_add", [&] {
-      kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel());
-    });
+    on_device(
+        x.device(), "dropout_add",
+        [&] { kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel()); },
+        [&](auto stream) {
+          kernels::cuda::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel(),
+                                     stream);
+        });
   });
   return record("dropout_add", y, {x, residual}, [mask, needed = x.needs_grad()](const Tensor& dy) {
     return Grads{needed ? drop(dy, mask, "dropout_add") : Tensor(), dy};

@@ -1,5 +1,6 @@
 #pragma once
 #include "clip/core/tensor.hpp"
+#include "clip/ops/cast.hpp"
 #include "kernels/indices.hpp"
 #include "src/dispatch.hpp"
 
@@ -16,14 +17,15 @@ inline std::string coordinates(const Shape& shape, std::int64_t position) {
 }
 
 /// Throws unless `indices` are i32 or i64 within [0, limit) and on `device`; names the first that is outside. `what`
-/// they are: "ids", "classes", …
+/// they are: "ids", "classes", … Indices on a GPU are copied to the CPU for this, which waits for them.
 inline void check_indices(const Tensor& indices, std::int64_t limit, const Device& device, const char* op,
                           const char* what) {
   check(indices.device() == device, op, "expected ", what, " on ", device, ", got ", indices.device());
   dispatch_index(indices.dtype(), op, [&]<class I>() {
     std::int64_t bad = 0;
-    const I* values = indices.data<I>();
-    on_device(device, op, [&] { bad = kernels::cpu::first_outside(values, indices.numel(), limit); });
+    const Tensor here = to(indices, Device::cpu());
+    const I* values = here.data<I>();
+    bad = kernels::cpu::first_outside(values, indices.numel(), limit);
     if (bad != indices.numel())
       fail(op, "expected ", what, " within [0, ", limit, "), got ", values[bad], " at ",
            coordinates(indices.shape(), bad));

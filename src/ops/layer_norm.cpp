@@ -22,17 +22,25 @@ void check_parameter(const Tensor& x, const Tensor& parameter, const char* name)
 Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean, const Tensor& rstd,
                           const Tensor& weight) {
   const Rows size = as_rows(x.shape());
-  const std::int64_t blocks = kernels::layer_norm_blocks(size.rows);
+  const std::int64_t blocks =
+      x.device().is_cpu() ? kernels::layer_norm_blocks(size.rows) : kernels::cuda::layer_norm_blocks(size.rows);
   Tensor dx = empty_like(x);
   Tensor partial({blocks, 2, size.cols}, dtype::f32, x.device()), dparameters({2, size.cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), "layer_norm", [&]<class T>() {
     T* out = dx.mutable_data<T>();
     float *parts = partial.mutable_data<float>(), *sums = dparameters.mutable_data<float>();
-    on_device(x.device(), "layer_norm", [&] {
-      kernels::cpu::layer_norm_backward(out, parts, dy.data<T>(), x.data<T>(), mean.data<float>(), rstd.data<float>(),
-                                        weight.data<float>(), size.rows, size.cols);
-      kernels::cpu::sum(sums, parts, 1, blocks, 2 * size.cols);
-    });
+    on_device(
+        x.device(), "layer_norm",
+        [&] {
+          kernels::cpu::layer_norm_backward(out, parts, dy.data<T>(), x.data<T>(), mean.data<float>(),
+                                            rstd.data<float>(), weight.data<float>(), size.rows, size.cols);
+          kernels::cpu::sum(sums, parts, 1, blocks, 2 * size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::layer_norm_backward(out, parts, dy.data<T>(), x.data<T>(), mean.data<float>(),
+                                             rstd.data<float>(), weight.data<float>(), size.rows, size.cols, stream);
+          kernels::cuda::sum(sums, parts, 1, blocks, 2 * size.cols, stream);
+        });
   });
   return Grads{dx, dparameters.view(0, {size.cols}), dparameters.view(size.cols, {size.cols})};
 }
@@ -40,7 +48,7 @@ Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) {
-  check_float(x, "layer_norm");
+  check_float(x, "layer_norm", Kernels::cpu_and_cuda);
   check(x.rank() >= 1, "layer_norm", "expected rank >= 1, got shape ", x.shape());
   check(eps >= 0, "layer_norm", "expected eps >= 0, got ", eps);
   check_parameter(x, weight, "weight");
@@ -52,10 +60,16 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, flo
   dispatch_float(x.dtype(), "layer_norm", [&]<class T>() {
     T* out = y.mutable_data<T>();
     float *m = mean.mutable_data<float>(), *s = rstd.mutable_data<float>();
-    on_device(x.device(), "layer_norm", [&] {
-      kernels::cpu::layer_norm_forward(out, m, s, x.data<T>(), w.data<float>(), b.data<float>(), eps, size.rows,
-                                       size.cols);
-    });
+    on_device(
+        x.device(), "layer_norm",
+        [&] {
+          kernels::cpu::layer_norm_forward(out, m, s, x.data<T>(), w.data<float>(), b.data<float>(), eps, size.rows,
+                                           size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::layer_norm_forward(out, m, s, x.data<T>(), w.data<float>(), b.data<float>(), eps, size.rows,
+                                            size.cols, stream);
+        });
   });
   return record("layer_norm", y, {x, w, b},
                 [x, w, mean, rstd](const Tensor& dy) { return layer_norm_backward(dy, x, mean, rstd, w); });

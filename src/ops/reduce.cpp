@@ -44,14 +44,24 @@ Tensor sum_middle(const Tensor& x, std::int64_t outer, std::int64_t n, std::int6
   const std::int64_t pieces = outer == 1 && n * inner >= 32768 ? n / piece : 0, rest = n - pieces * piece;
   dispatch_float(x.dtype(), "sum", [&]<class T>() {
     const T* in = x.data<T>();
-    if (pieces < 2) return on_device(x.device(), "sum", [&] { kernels::cpu::sum(out, in, outer, n, inner); });
+    if (pieces < 2)
+      return on_device(
+          x.device(), "sum", [&] { kernels::cpu::sum(out, in, outer, n, inner); },
+          [&](auto stream) { kernels::cuda::sum(out, in, outer, n, inner, stream); });
     Tensor parts({pieces + 1, inner}, dtype::f32, x.device());
     float* part = parts.mutable_data<float>();
-    on_device(x.device(), "sum", [&] {
-      kernels::cpu::sum(part, in, pieces, piece, inner);
-      kernels::cpu::sum(part + pieces * inner, in + pieces * piece * inner, 1, rest, inner);
-      kernels::cpu::sum(out, part, 1, pieces + 1, inner);
-    });
+    on_device(
+        x.device(), "sum",
+        [&] {
+          kernels::cpu::sum(part, in, pieces, piece, inner);
+          kernels::cpu::sum(part + pieces * inner, in + pieces * piece * inner, 1, rest, inner);
+          kernels::cpu::sum(out, part, 1, pieces + 1, inner);
+        },
+        [&](auto stream) {
+          kernels::cuda::sum(part, in, pieces, piece, inner, stream);
+          kernels::cuda::sum(part + pieces * inner, in + pieces * piece * inner, 1, rest, inner, stream);
+          kernels::cuda::sum(out, part, 1, pieces + 1, inner, stream);
+        });
   });
   return y;
 }
@@ -73,7 +83,9 @@ Tensor sum_over(const Tensor& x, const Mask& mask, float factor, const Shape& sh
     Tensor scaled(y.shape(), dtype::f32, y.device());
     const Tensor sums = to(y, dtype::f32);
     float* out = scaled.mutable_data<float>();
-    on_device(x.device(), "mean", [&] { kernels::cpu::affine(out, sums.data<float>(), factor, 0, sums.numel()); });
+    on_device(
+        x.device(), "mean", [&] { kernels::cpu::affine(out, sums.data<float>(), factor, 0, sums.numel()); },
+        [&](auto stream) { kernels::cuda::affine(out, sums.data<float>(), factor, 0, sums.numel(), stream); });
     y = scaled;
   }
   if (y.storage() == x.storage()) y = x.clone();  // nothing was reduced, but only views share storage
@@ -81,7 +93,7 @@ Tensor sum_over(const Tensor& x, const Mask& mask, float factor, const Shape& sh
 }
 
 Tensor sum(const Tensor& x, const Mask& mask, float factor, bool keep, const char* op) {
-  check_float(x, op);
+  check_float(x, op, Kernels::cpu_and_cuda);
   const NoGrad guard;
   return sum_over(x, mask, factor, reduced(x.shape(), mask, keep));
 }

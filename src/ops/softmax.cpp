@@ -12,8 +12,12 @@ Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
   const Rows size = as_rows(y.shape());
   dispatch_float(y.dtype(), "softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(y.device(), "softmax",
-              [&] { kernels::cpu::softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); });
+    on_device(
+        y.device(), "softmax",
+        [&] { kernels::cpu::softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); },
+        [&](auto stream) {
+          kernels::cuda::softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols, stream);
+        });
   });
   return dx;
 }
@@ -23,8 +27,12 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
   const Rows size = as_rows(y.shape());
   dispatch_float(y.dtype(), "log_softmax", [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(y.device(), "log_softmax",
-              [&] { kernels::cpu::log_softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); });
+    on_device(
+        y.device(), "log_softmax",
+        [&] { kernels::cpu::log_softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols); },
+        [&](auto stream) {
+          kernels::cuda::log_softmax_backward(out, dy.data<T>(), y.data<T>(), size.rows, size.cols, stream);
+        });
   });
   return dx;
 }
@@ -32,26 +40,29 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
-  check_float(x, "softmax");
+  check_float(x, "softmax", Kernels::cpu_and_cuda);
   check(x.rank() >= 1, "softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
   const Rows size = as_rows(x.shape());
   dispatch_float(x.dtype(), "softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "softmax", [&] { kernels::cpu::softmax_forward(out, x.data<T>(), size.rows, size.cols); });
+    on_device(
+        x.device(), "softmax", [&] { kernels::cpu::softmax_forward(out, x.data<T>(), size.rows, size.cols); },
+        [&](auto stream) { kernels::cuda::softmax_forward(out, x.data<T>(), size.rows, size.cols, stream); });
   });
   return record("softmax", y, {x}, [y](const Tensor& dy) { return Grads{softmax_backward(dy, y)}; });
 }
 
 Tensor log_softmax(const Tensor& x) {
-  check_float(x, "log_softmax");
+  check_float(x, "log_softmax", Kernels::cpu_and_cuda);
   check(x.rank() >= 1, "log_softmax", "expected rank >= 1, got shape ", x.shape());
   Tensor y = empty_like(x);
   const Rows size = as_rows(x.shape());
   dispatch_float(x.dtype(), "log_softmax", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(x.device(), "log_softmax",
-              [&] { kernels::cpu::log_softmax_forward(out, x.data<T>(), size.rows, size.cols); });
+    on_device(
+        x.device(), "log_softmax", [&] { kernels::cpu::log_softmax_forward(out, x.data<T>(), size.rows, size.cols); },
+        [&](auto stream) { kernels::cuda::log_softmax_forward(out, x.data<T>(), size.rows, size.cols, stream); });
   });
   return record("log_softmax", y, {x}, [y](const Tensor& dy) { return Grads{log_softmax_backward(dy, y)}; });
 }

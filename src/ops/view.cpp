@@ -9,7 +9,7 @@
 namespace clip {
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
-  check_tensor(x, "reshape");
+  check_tensor(x, "reshape", Kernels::cpu_and_cuda);
   check(shape.numel() == x.numel(), "reshape", "expected a shape of ", x.numel(), " elements as ", x.shape(),
         " has, got ", shape);
   return record("reshape", x.view(0, shape), {x},
@@ -20,7 +20,7 @@ Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> extents) {
   std::array<std::int64_t, Shape::max_rank> full{};
   check(extents.size() <= full.size(), "reshape", "expected at most ", full.size(), " dimensions, got ",
         extents.size());
-  check_tensor(x, "reshape");
+  check_tensor(x, "reshape", Kernels::cpu_and_cuda);
   std::int64_t known = 1, *unknown = nullptr;
   std::size_t rank = 0;
   for (const std::int64_t extent : extents) {

@@ -64,7 +64,7 @@ struct EncodedPairs {
       }
       return concat(pixels);
     };
-    pairs.training_pixels = [pixels = pairs.pixels](std::span<const std::int32_t> pictures, std::int64_t step) {
+    pairs.training_pixels = [pixels = pairs.pixels](std::span<const std::int32_t> pictures, std::int64_t step, double) {
       return scale(pixels(pictures), 1, static_cast<float>(step % 3));
     };
   }

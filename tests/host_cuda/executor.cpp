@@ -6,6 +6,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <queue>
 #include <random>
@@ -161,6 +162,8 @@ std::uint64_t seed() {
 }
 
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
   std::mt19937_64 random(seed() * 1'000'003 + ++launches);
   live = std::size_t{block.x} * block.y * block.z;
   while (threads.size() < live) threads.push_back(std::make_unique<Thread>());

@@ -119,7 +119,7 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
 
   constexpr int count = 4000;
   std::vector<double> sum(7), least(7, 10), most(7, -10);
-  double flips = 0, red = 0;
+  double flips = 0, whites = 0, red = 0;
   for (int i = 0; i < count; ++i) {
     const auto values = numbers(7, i / 100, i % 100);
     for (std::size_t k = 0; k < 7; ++k) {
@@ -129,9 +129,11 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
     }
     const Variation v = Variation::draw(how, 7, i / 100, i % 100);
     flips += v.flip;
-    red += v.background[0];
+    const bool white = v.background == std::array<std::uint8_t, 3>{255, 255, 255};
+    whites += white;
+    red += white ? 0 : v.background[0];
   }
-  const std::vector<double> middle{.675, 0, .5, .5, 1, 1, 1}, low{.35, .75, 0, 0, .8, .8, .8},
+  const std::vector<double> middle{.75, 0, .5, .5, 1, 1, 1}, low{.5, .75, 0, 0, .8, .8, .8},
       high{1, 4. / 3, 1, 1, 1.2, 1.2, 1.2};
   for (std::size_t k = 0; k < 7; ++k) {
     CHECK(sum[k] == Approx(middle[k]).margin(0.02));
@@ -139,7 +141,8 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
     CHECK(most[k] == Approx(high[k]).margin(0.01));
   }
   CHECK(flips / count == Approx(0.5).margin(0.03));
-  CHECK(red / count == Approx(127.5).margin(4));
+  CHECK(whites / count == Approx(0.4).margin(0.03));
+  CHECK(red / (count - whites) == Approx(127.5).margin(4));
 }
 
 TEST_CASE("a batch does not depend on what else is in it, on threads, or on what is kept", "[image][threads]") {
@@ -154,6 +157,9 @@ TEST_CASE("a batch does not depend on what else is in it, on threads, or on what
   CHECK(pictures(order, 9).to_vector() == batch.to_vector());  // now from memory
   CHECK(forgetful(order, 9).to_vector() == batch.to_vector());
   CHECK(pictures(order, 10).to_vector() != batch.to_vector());
+  const std::int32_t small = 3;  // which is not shrunk when it is read
+  CHECK(pictures({&small, 1}, 9, 0.5).to_vector() ==
+        of({.size = {16, 12}})(read_image(files[3]), Variation::draw({}, 5, 9, small)).to_vector());
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
   for (std::size_t i = 0; i < order.size(); ++i)
@@ -171,6 +177,8 @@ TEST_CASE("augmentation refuses what it cannot do", "[image]") {
   const std::int32_t bad[] = {0, 1};
   CHECK(throws_with([&] { pictures({bad, 1}, 0); }, "text.png"));
   CHECK(throws_with([&] { pictures({bad + 1, 1}, 0); }, "expected pictures 0 to 1, got 1"));
+  for (const double scale : {0., 1.1, double{NAN}})
+    CHECK(throws_with([&] { pictures({bad, 1}, 0, scale); }, "expected a scale above 0 and up to 1"));
   const auto refused = [&](const Augmentation& how) {
     return throws_with([&] { AugmentedPictures({}, settings, 0, how); }, "[augment] expected");
   };
@@ -178,6 +186,7 @@ TEST_CASE("augmentation refuses what it cannot do", "[image]") {
   CHECK(refused({.min_area = 1.1}));
   CHECK(refused({.max_stretch = 0.9}));
   CHECK(refused({.flip = -1}));
+  CHECK(refused({.white = 1.5}));
   CHECK(refused({.contrast = 1.5F}));
   CHECK(refused({.saturation = NAN}));
 }

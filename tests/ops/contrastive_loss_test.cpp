@@ -418,3 +418,35 @@ TEST_CASE("contrastive losses refuse what they cannot compute", "[ops]") {
   CHECK(throws_with([&] { info_nce(x, x, s, ones({2}, dtype::i32)); }, "[info_nce] expected ids i32 [3], got i32 [2]"));
   CHECK(throws_with([&] { info_nce(x, x, s, ones({3})); }, "[info_nce] expected ids i32 [3], got f32 [3]"));
 }
+
+TEST_CASE("contrastive losses and their gradients agree on all devices", "[ops]") {
+  const Array t = random_array({70, 12}), v = random_array({70, 12}, -1, 1, 1);
+  std::vector<std::int32_t> ids;
+  for (std::int32_t i = 0; i < 70; ++i) ids.push_back(i / 2);
+  const auto results = [&](const Device& device, int which) {
+    std::vector<Tensor> in{to_tensor(t, dtype::f32, device), to_tensor(v, dtype::f32, device),
+                           full({}, 0.5, dtype::f32, device), full({}, -0.25, dtype::f32, device)};
+    for (Tensor& x : in) x.requires_grad();
+    const Tensor positives = Tensor::from(ids, {70}, device);
+    const Tensor loss = which == 0   ? soft_target_loss(in[0], in[1], in[2], false)
+                        : which == 1 ? info_nce(in[0], in[1], in[2], positives)
+                                     : siglip_loss(in[0], in[1], in[2], in[3], positives);
+    backward(loss);
+    std::vector<double> numbers = to_array(loss).values;
+    for (const Tensor& x : in)
+      if (x.grad().defined())
+        for (const double g : to_array(x.grad()).values) numbers.push_back(g);
+    return numbers;
+  };
+  for (const int which : {0, 1, 2}) {
+    const std::vector<double> expected = results(Device::cpu(), which);
+    for (const Device& device : devices()) {
+      const std::vector<double> found = results(device, which);
+      REQUIRE(found.size() == expected.size());
+      double worst = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - expected[i]));
+      INFO("loss " << which << " on " << device);
+      CHECK(worst <= 2e-5);
+    }
+  }
+}

@@ -28,9 +28,10 @@ Array reference_conv2d(const std::vector<Array>& in, std::int64_t stride, std::i
           for (std::int64_t p = 0; p < kh; ++p)
             for (std::int64_t q = 0; q < kw; ++q) {
               const std::int64_t r = i * stride + p - padding, s = j * stride + q - padding;
-              if (r < 0 || r >= height || s < 0 || s >= width) continue;
-              for (std::int64_t c = 0; c < channels; ++c)
-                sum += w[((o * channels + c) * kh + p) * kw + q] * x[((n * height + r) * width + s) * channels + c];
+              if (r < 0 || r >= height || s < 0 || s >= width || channels == 0) continue;
+              const double* weight = w.values.data() + (o * channels * kh + p) * kw + q;
+              const double* pixel = x.values.data() + ((n * height + r) * width + s) * channels;
+              for (std::int64_t c = 0; c < channels; ++c) sum += weight[c * kh * kw] * pixel[c];
             }
           y[at] = reference_activation(f, sum);
         }
@@ -91,12 +92,12 @@ TEST_CASE("conv2d agrees with a double loop and its differences", "[ops][onednn]
     const Op op = convolution(c.stride, c.padding, Activation::none);
     const Reference reference = [&](auto& a) { return reference_conv2d(a, c.stride, c.padding, Activation::none); };
     std::vector<Array> in = inputs(c);
-    check_op("conv2d with residual", op, reference, in, {.samples = 4});
+    check_op("conv2d with residual", op, reference, in, {.samples = 2});
     in.resize(3);
-    check_op("conv2d", op, reference, in, {.samples = 8});
+    check_op("conv2d", op, reference, in, {.samples = c.x.numel() < 5000 ? 8 : 3});
     check_op("fused conv2d", op, reference, in, {.differentiable = constants});
     in.resize(2);
-    check_op("conv2d without bias", op, reference, in, {.samples = 4});
+    check_op("conv2d without bias", op, reference, in, {.samples = 2});
   }
 }
 

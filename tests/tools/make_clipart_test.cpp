@@ -140,18 +140,18 @@ class Packages {
     put(share / "tuxpaint/stamps/animals/cat.txt", "A cat, \"Tom\".\nes.utf8=Un gato.\n");
     put(share / "tuxpaint/stamps/animals/dog.svg", "<svg/>");
     put(share / "tuxpaint/stamps/animals/dog_mirror.png", picture(31));
-    write_file(vocabulary(),
+    write_file(words(),
                "[UNK]\nred\napple\ntree\nduck\nbird\nanimal\nfood\nhouse\ndesk\npattern\ndots\nflag\noffice\n");
   }
-  fs::path vocabulary() const { return path / "vocab.txt"; }
+  fs::path words() const { return path / "words.txt"; }
 
   TemporaryFolder folder;
   fs::path path = folder.path(), share = path / "usr/share", output = path / "data";
 };
 
 Outcome run(const Packages& packages, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments{packages.path.string(), packages.output.string(), "--vocab",
-                                     packages.vocabulary().string(), "--quiet"};
+  std::vector<std::string> arguments{packages.path.string(), packages.output.string(), "--words",
+                                     packages.words().string(), "--quiet"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return run_program("make_clipart", arguments);
 }

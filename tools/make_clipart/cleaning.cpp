@@ -43,8 +43,9 @@ constexpr std::string_view empty_keywords[] = {
 constexpr std::string_view empty_folders[] = {"unsorted",    "duplicates",      "special", "examples",  "flat-theme",
                                               "lemon-theme", "etiquette-theme", "cartoon", "mimetypes", "filesystems"};
 
-// Words in which variants of one drawing differ.
-constexpr std::string_view variants[] = {"bw", "01r", "02r"};
+// What stands in file names and says nothing: "aiga" made signs, "bw" is black and white,
+// "fc" a flow chart, "sm" a stick man.
+constexpr std::string_view variants[] = {"aiga", "bw", "fc", "sm", "01r", "02r"};
 
 constexpr std::size_t most_keywords = 6;
 
@@ -100,8 +101,9 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-Words::Words(const std::filesystem::path& vocabulary) {
-  for (std::string& line : read_lines(vocabulary)) words_.insert(std::move(line));
+Words::Words(std::span<const std::filesystem::path> lists) {
+  for (const std::filesystem::path& list : lists)
+    for (const std::string& line : read_lines(list)) words_.insert(lower(line));
 }
 
 bool Words::know(std::string_view text) const {
@@ -149,6 +151,8 @@ std::string clean_title(std::string_view title) {
   return text;
 }
 
+bool same_words(std::string_view a, std::string_view b) { return lower(a) == lower(b); }
+
 std::string title_of_stem(std::string_view stem, std::string_view author) {
   std::vector<std::string> kept;
   const std::vector<std::string> names = words_of(lower(author));
@@ -186,7 +190,7 @@ std::string folder_words(const std::filesystem::path& folder) {
 std::vector<std::string> captions_of(const Clipart& picture) {
   std::vector<std::string> keywords;
   for (const std::string& keyword : picture.keywords)
-    if (keywords.size() < most_keywords && lower(keyword) != lower(picture.title)) keywords.push_back(keyword);
+    if (keywords.size() < most_keywords && !same_words(keyword, picture.title)) keywords.push_back(keyword);
   const std::string words = join(keywords, ", "), name = picture.title.empty() ? words : picture.title;
   std::vector<std::string> captions;
   const auto add = [&](const std::string& caption) {

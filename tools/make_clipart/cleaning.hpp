@@ -11,11 +11,12 @@
 
 namespace clip {
 
-/// English words: the whole words of a WordPiece vocabulary. It knows "apple" and "penguin", not "pannocchia".
+/// English words. It knows "apple" and "penguins", not "pannocchia".
 class Words {
  public:
-  /// Reads `vocab.txt`.
-  explicit Words(const std::filesystem::path& vocabulary);
+  /// Reads lists with a word in each line: a dictionary, or the vocabulary of a WordPiece tokenizer, which also knows
+  /// names, such as "linux".
+  explicit Words(std::span<const std::filesystem::path> lists);
   /// Whether all words of a text are among them, and there is one.
   bool know(std::string_view text) const;
 
@@ -34,6 +35,8 @@ std::string flag_of(const std::string& place);
 std::vector<std::string> clean_keywords(std::span<const std::string> keywords);
 /// A title without numbers at its end, or a file's name as words, without its author's.
 std::string clean_title(std::string_view title);
+/// Whether they differ in case only.
+bool same_words(std::string_view a, std::string_view b);
 std::string title_of_stem(std::string_view stem, std::string_view author);
 /// The source and the file's path in one name that no file system or data set objects to.
 std::string flat_name(std::string_view source, std::filesystem::path file);

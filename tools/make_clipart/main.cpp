@@ -19,7 +19,8 @@ using namespace clip;
 namespace fs = std::filesystem;
 
 struct Options {
-  fs::path packages, output, vocabulary;
+  fs::path packages, output;
+  std::vector<fs::path> words;
   bool no_stamps = false;
 };
 
@@ -120,7 +121,7 @@ void make(const Program& program, const Options& options) {
   fs::create_directories(work / "Images");
 
   LeftOut left_out;
-  std::vector<Clipart> pictures = read_openclipart(options.packages, Words(options.vocabulary), left_out);
+  std::vector<Clipart> pictures = read_openclipart(options.packages, Words(options.words), left_out);
   const auto add = [&](std::vector<Clipart> more) {
     std::move(more.begin(), more.end(), std::back_inserter(pictures));
   };
@@ -169,12 +170,11 @@ int main(int argc, char** argv) {
       "Makes a data set in Flickr8k's layout, split by groups of like pictures, of unpacked Debian packages: "
       "openclipart-png, openclipart-svg, fonts-noto-color-emoji, unicode-cldr-core and, where it is there, "
       "tuxpaint-stamps-default.",
-      "make_clipart downloads/clipart data/clipart --vocab models/all-MiniLM-L6-v2/vocab.txt");
+      "make_clipart downloads/clipart data/clipart --words words.txt");
   Options options;
   program.option("packages", &options.packages, "folder that the packages were unpacked into").required();
   program.option("output", &options.output, "folder to be made").required();
-  program.option("--vocab", &options.vocabulary, "vocabulary of a WordPiece tokenizer, which tells English words")
-      .required();
+  program.option("--words", &options.words, "lists of English words, one in each line").required();
   program.option("--no-stamps", &options.no_stamps, "leave out tuxpaint-stamps-default, which is under the GPL");
   program.option("--quiet", &program.quiet, "no progress");
   return program.run(argc, argv, [&] { make(program, options); });

@@ -84,7 +84,9 @@ std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& eng
     descriptions.push_back(std::move(d));
   }
 
-  constexpr int collection = 12;  // so many pictures of one title are told apart by their files' names only
+  // More pictures of one title than that are told apart by their files' names, where those are English, or only by
+  // them.
+  constexpr int series = 3, collection = 12;
   std::vector<Clipart> pictures;
   for (const Description& d : descriptions) {
     if (d.linked) {
@@ -96,7 +98,8 @@ std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& eng
     const std::string stem = title_of_stem(d.picture.stem().string(), d.author);
     c.concept_name = "openclipart " + (stem.empty() ? c.name : stem);
     const bool says_nothing = is_collection(d.title) || title_count[d.title] > collection;
-    const std::string own = says_nothing ? "" : clean_title(d.title);
+    std::string own = says_nothing ? "" : clean_title(d.title);
+    if (title_count[d.title] > series && english.know(stem) && !same_words(own, stem)) own = stem;
     const bool flag = is_flags(d.folder.string());  // of places, whose names are no English words
     c.title = english.know(own) || (flag && !own.empty()) ? own : english.know(stem) || flag ? stem : "";
     if (flag) c.title = flag_of(c.title);

@@ -13,10 +13,11 @@ namespace clip {
 
 /// How far a picture may be varied.
 struct Augmentation {
-  double min_area = 0.35;                                       ///< of the picture, that a crop keeps at least
+  double min_area = 0.5;                                        ///< of the picture, that a crop keeps at least
   double max_stretch = 4. / 3;                                  ///< of the crop's proportions, either way
   double flip = 0.5;                                            ///< probability of being mirrored, left to right
   float brightness = 0.2F, contrast = 0.2F, saturation = 0.2F;  ///< factors are uniform in 1 - this to 1 + this
+  double white = 0.4;  ///< probability that a transparent picture is on white, as it often is in use, not on any colour
 };
 
 /// One way to vary a picture. Brightness b, contrast c and saturation s make of a sample x, 0 to 255, whose pixel has
@@ -43,15 +44,16 @@ class AugmentedPictures {
                     const Augmentation& how = {}, std::int64_t memory = std::int64_t{1} << 30,
                     const ImageLimits& limits = {});
 
-  /// f32 [N, H, W, 3] of these of the files, in an epoch. Threaded. Throws on the first picture that cannot be read.
-  Tensor operator()(std::span<const std::int32_t> pictures, std::int64_t epoch);
+  /// f32 [N, H, W, 3] of these of the files, in an epoch; H and W are the model's times `scale`. Threaded. Throws on
+  /// the first picture that cannot be read, and where `scale` is not in (0, 1].
+  Tensor operator()(std::span<const std::int32_t> pictures, std::int64_t epoch, double scale = 1);
 
   /// One picture, varied: f32 [1, H, W, 3].
   Tensor operator()(const Image& image, const Variation& variation) const;
 
  private:
   Image read(const std::filesystem::path& file) const;
-  void write(float* out, const Image& image, const Variation& variation) const;
+  void write(float* out, const Size& size, const Image& image, const Variation& variation) const;
 
   std::vector<std::filesystem::path> files_;
   Preprocessing settings_;

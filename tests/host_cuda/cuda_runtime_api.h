@@ -1,0 +1,2 @@
+#pragma once
+#include "tests/host_cuda/cuda_runtime.h"

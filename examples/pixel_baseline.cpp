@@ -45,7 +45,7 @@ void measure(const Program& program, Options& options) {
   std::vector<std::int32_t> all(data.pictures.size());
   std::iota(all.begin(), all.end(), 0);
   pairs.features.image = reshape(pairs.pixels(all), {std::ssize(all), 16 * 16 * 3});
-  Training training(pairs, {}, {}, captions_of(data, Split::train), captions_of(data, Split::val), options.training,
+  Training training(pairs, {}, captions_of(data, Split::train), captions_of(data, Split::val), options.training,
                     options.run, "{}");
   {
     Progress progress("pairs", training.pairs_left(), program.quiet);

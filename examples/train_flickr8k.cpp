@@ -4,15 +4,16 @@
 #include <iomanip>
 #include <iostream>
 #include <numeric>
-#include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "clip/core/error.hpp"
 #include "clip/data/flickr8k.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
+#include "examples/support/clip_rows.hpp"
 #include "examples/support/encode.hpp"
 #include "examples/support/metrics.hpp"
 #include "examples/support/plot.hpp"
@@ -27,14 +28,16 @@ using namespace clip;
 namespace fs = std::filesystem;
 
 struct Options {
-  fs::path data, run, cache;
+  fs::path data, run, cache, clip_model;
   EncodeOptions encode;
   TrainingOptions training;
-  std::string recipe = "default", loss = "soft", train_encoders = "none", schedule = "plateau";
+  std::string recipe = "default", loss, train_encoders = "none", schedule = "plateau";
+  double image_lr = 0;  // 0: the default
   bool resume = false, no_decay_norms = false;
   std::size_t limit = 0;
 
-  bool trains(const std::string& side) const { return train_encoders == side || train_encoders == "both"; }
+  bool trains(std::string_view side) const { return train_encoders == side || train_encoders == "both"; }
+  bool trains_clip() const { return encode.clip && train_encoders != "none"; }
 };
 
 Loss loss_named(const std::string& name) {
@@ -105,7 +108,10 @@ void write_metrics(const fs::path& run, const std::vector<EpochMetrics>& metrics
 
 /// RUN/model, with the best weights so far, and RUN/config.json, which says which epoch they are of.
 void write_model(const Options& options, Json config, PairEncoder& model, const EpochMetrics& m) {
-  save_model(model, options.encode.text_model, options.encode.image_model, options.run / "model");
+  if (options.encode.clip)
+    save_model(model, options.clip_model, options.run / "model");
+  else
+    save_model(model, options.encode.text_model, options.encode.image_model, options.run / "model");
   config["model"] = {{"epoch", m.epoch}, {"val_loss", m.val_loss}};
   write_file(options.run / "config.json", config.dump(2) + "\n");
 }
@@ -125,22 +131,51 @@ void write_index(const fs::path& run, const Captions& data, const Tensor& images
 }
 
 /// The encoders that run on each batch, ready to be trained where they are.
-std::optional<TextEncoder> text_encoder(const Program& program, const Options& options) {
-  if (options.encode.texts) return {};
-  TextEncoder encoder = TextEncoder::load(options.encode.text_model, program.device());
-  requires_grad(encoder, options.trains("text"));
-  return encoder;
+PairEncoder encoders(const Program& program, const Options& options) {
+  PairEncoder model;
+  if (options.encode.clip) {
+    if (!options.trains_clip()) return model;
+    model.clip = ClipEncoder::load(options.clip_model, program.device());
+    for (const Member& member : members(model.clip->model)) {
+      const std::string_view side = clip_side(member.name);
+      if (member.trainable) member.tensor->requires_grad(side.empty() || options.trains(side));
+    }
+    return model;
+  }
+  if (!options.encode.texts) {
+    model.text = TextEncoder::load(options.encode.text_model, program.device());
+    requires_grad(*model.text, options.trains("text"));
+  }
+  if (!options.encode.pictures) {
+    Random random(program.seed(), std::uint64_t{1} << 48);  // a part of the stream that training does not reach
+    model.image = ImageEncoder::load_to_train(options.encode.image_model, program.device(), random);
+    requires_grad(*model.image, options.trains("image"));
+  }
+  return model;
 }
-std::optional<ImageEncoder> image_encoder(const Program& program, const Options& options) {
-  if (options.encode.pictures) return {};
-  Random random(program.seed(), std::uint64_t{1} << 48);  // a part of the stream that training does not reach
-  ImageEncoder encoder = ImageEncoder::load_to_train(options.encode.image_model, program.device(), random);
-  requires_grad(encoder, options.trains("image"));
-  return encoder;
+
+/// Settles which models are used, and what of the options follows from that.
+void choose_models(Options& options) {
+  options.encode.clip = !options.clip_model.empty();
+  if (!options.encode.clip && (options.encode.text_model.empty() || options.encode.image_model.empty()))
+    throw WrongUsage("give --text-model and --image-model, or --clip-model");
+  if (options.loss.empty()) options.loss = options.trains_clip() ? "infonce" : "soft";
+  if (options.image_lr > 0) options.training.image_lr = options.image_lr;
+  if (!options.encode.clip) return;
+  if (options.recipe == "book") throw WrongUsage("--recipe book is not for --clip-model");
+  if (options.training.start_scale != 1)
+    throw WrongUsage("--start-scale is not for --clip-model, whose pictures have one size");
+  if (options.trains_clip() && options.loss != "infonce")
+    throw WrongUsage("--train-encoders trains CLIP with --loss infonce");
+  check(ClipEncoder::is_in(options.clip_model), "--clip-model", "there is no CLIP in ", quoted(options.clip_model),
+        ": expected a config.json whose model_type is clip");
+  options.encode.text_model = options.encode.image_model = options.clip_model;
+  if (options.image_lr == 0) options.training.image_lr = options.training.text_lr;
 }
 
 void train(const Program& program, Options& options) {
   catch_interrupts();
+  choose_models(options);
   options.training.loss = loss_named(options.loss);
   options.training.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::plateau;
   options.training.decay_norms = !options.no_decay_norms;
@@ -168,6 +203,7 @@ void train(const Program& program, Options& options) {
   check(options.resume || !is_there(options.run / "checkpoints"), "--output", "there is a run in ", quoted(options.run),
         " already: --resume goes on with it; or choose another folder");
   const Pairs pairs = encode(program, data, options.encode);
+  if (options.encode.clip) warn_of_cut(program, ClipTokenizer::load(options.clip_model), pairs.captions);
   write_splits(options.run, data);
 
   std::vector<std::int32_t> train = captions_of(data, Split::train), val = captions_of(data, Split::val);
@@ -181,8 +217,8 @@ void train(const Program& program, Options& options) {
   check(!train.empty() && !val.empty(), "train_flickr8k", "expected pictures to train on and to validate with, got ",
         train.size(), " and ", val.size(), " captions");
   const Json config = configuration(options, program, data);
-  Training training(pairs, text_encoder(program, options), image_encoder(program, options), std::move(train),
-                    std::move(val), options.training, options.run, config.dump());
+  Training training(pairs, encoders(program, options), std::move(train), std::move(val), options.training, options.run,
+                    config.dump());
   if (options.resume && !training.resume([&](const std::string& what) { program.warn(what); }))
     program.warn("nothing to resume in " + quoted(options.run) + ": starting afresh");
 
@@ -214,24 +250,29 @@ int main(int argc, char** argv) {
   Program program("train_flickr8k",
                   "Trains a dual encoder on captioned pictures in any of Flickr8k's layouts: encodes them once with a "
                   "frozen text and image encoder, then trains projection heads, evaluates them and builds an index. "
-                  "With --train-encoders it trains encoders too.",
+                  "With --train-encoders it trains encoders too. A CLIP can stand for both encoders.",
                   "train_flickr8k --data Flickr8k --text-model models/distilbert --image-model models/resnet50 "
                   "--output runs/first");
   Options options;
   program.option("--data", &options.data, "folder with the pictures and their captions").required();
-  program.option("--text-model", &options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder")
-      .required();
+  const Option text_model =
+      program.option("--text-model", &options.encode.text_model, "folder of a DistilBERT, BERT or sentence encoder");
+  const Option image_model = program.option("--image-model", &options.encode.image_model,
+                                            "folder of a ResNet; without weights it is trained from scratch");
   program
-      .option("--image-model", &options.encode.image_model,
-              "folder of a ResNet; without weights it is trained from scratch")
-      .required();
+      .option("--clip-model", &options.clip_model,
+              "folder of a CLIP, in place of both: heads on its features, or, with --train-encoders, CLIP itself")
+      .excludes(text_model)
+      .excludes(image_model);
   program.option("--output", &options.run, "folder of the run").required();
   program
       .option("--recipe", &options.recipe,
               "default, or book, the original step for step: its split by caption rows, in which pictures leak to "
               "validation, and encoders that run on each batch as in training, though nothing trains them")
       .one_of({"default", "book"});
-  program.option("--loss", &options.loss, "soft (default), soft-detached, infonce or siglip")
+  program
+      .option("--loss", &options.loss,
+              "soft (default), soft-detached, infonce (default where CLIP is trained) or siglip")
       .one_of({"soft", "soft-detached", "infonce", "siglip"});
   program.option("--train-encoders", &options.train_encoders, "train them too: both (default), image or text")
       .alone_means("both")
@@ -252,8 +293,10 @@ int main(int argc, char** argv) {
       .one_of({"plateau", "cosine"});
   program.option("--warmup", &options.training.warmup, "steps until the full rate, before the cosine; default 0")
       .between(0, 1 << 30);
-  program.option("--lr", &options.training.lr, "of the heads, default 1e-3").positive();
-  program.option("--image-lr", &options.training.image_lr, "of the image encoder, default 1e-4").positive();
+  program.option("--lr", &options.training.lr, "of the heads and of CLIP's logit scale, default 1e-3").positive();
+  program
+      .option("--image-lr", &options.image_lr, "of the image encoder, default 1e-4, of CLIP's that of the text encoder")
+      .positive();
   program.option("--text-lr", &options.training.text_lr, "of the text encoder, default 1e-5").positive();
   program.option("--weight-decay", &options.training.weight_decay, "of the heads, default 1e-3").not_negative();
   program.option("--encoder-weight-decay", &options.training.encoder_weight_decay, "default 0").not_negative();

@@ -35,7 +35,7 @@ void serve(const fs::path& folder) {
       .loss = Loss::info_nce, .epochs = 1, .batch = 256, .image_lr = 1e-3, .ema = 0.999, .type = dtype::bf16};
   std::vector<std::int32_t> endless;  // an epoch that does not end
   for (int i = 0; i < 1000; ++i) endless.insert(endless.end(), all.begin(), all.end());
-  Training training(pairs, {}, std::move(encoder), endless, all, options, folder / "run", "{}");
+  Training training(pairs, {.image = std::move(encoder)}, endless, all, options, folder / "run", "{}");
   std::cout << training.gradients(std::span(all).first(256)) << std::endl;
   (*pictures)(all, 0);  // all decoded
 

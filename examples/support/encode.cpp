@@ -38,21 +38,32 @@ void for_parts(std::span<const std::size_t> items, const EncodeOptions& options,
   }
 }
 
+PairEncoder load_encoder(const Program& program, const EncodeOptions& options, bool text) {
+  PairEncoder encoder;
+  if (options.clip)
+    encoder.clip = ClipEncoder::load(options.text_model, program.device(), program.type());
+  else if (text)
+    encoder.text = TextEncoder::load(options.text_model, program.device(), program.type());
+  else
+    encoder.image = ImageEncoder::load(options.image_model, program.device(), program.type());
+  return encoder;
+}
+
 Tensor encode_texts(const Program& program, const Captions& data, const EncodeOptions& options) {
   std::vector<std::uint64_t> hashes;
   for (const Caption& caption : data.captions) hashes.push_back(content_hash(caption.text));
   FeatureCache cache(options.cache / "text", cache_key("text", options.text_model, program.type()),
                      [&](const std::string& what) { program.warn(what); });
   const std::size_t missing = cache.missing(hashes).size();
-  std::optional<TextEncoder> encoder;  // not loaded when every row is there
+  std::optional<PairEncoder> encoder;  // not loaded when every row is there
   Progress progress("captions", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
-    if (!encoder) encoder = TextEncoder::load(options.text_model, program.device(), program.type());
-    Tensor rows({std::ssize(items), encoder->config().size});
+    if (!encoder) encoder = load_encoder(program, options, true);
+    Tensor rows({std::ssize(items), encoder->text_size()});
     for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<std::string> texts;
       for (const std::size_t i : part) texts.push_back(data.captions[i].text);
-      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from((*encoder)(texts));
+      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from(encoder->text_features(texts));
       progress.advance(std::ssize(part));
     });
     return rows;
@@ -66,23 +77,24 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
   FeatureCache cache(options.cache / "image", cache_key("image", options.image_model, program.type()),
                      [&](const std::string& what) { program.warn(what); });
   const std::size_t missing = cache.missing(hashes).size();
-  std::optional<ImageEncoder> encoder;
+  std::optional<PairEncoder> encoder;
   Progress progress("pictures", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
-    if (!encoder) encoder = ImageEncoder::load(options.image_model, program.device(), program.type());
-    const std::int64_t size = encoder->size();
+    if (!encoder) encoder = load_encoder(program, options, false);
+    const Preprocessor& preprocess = encoder->preprocess();
+    const std::int64_t size = encoder->image_size();
     Tensor rows = full({std::ssize(items), size}, std::numeric_limits<double>::quiet_NaN());
     for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<fs::path> paths;
       for (const std::size_t i : part) paths.push_back(files[i]);
       std::vector<bool> good(part.size(), true);
-      const Tensor images = options.skip_bad ? encoder->preprocess(paths,
-                                                                   [&](std::size_t i, const std::string& why) {
-                                                                     program.warn("skipped: " + why);
-                                                                     good[i] = false;
-                                                                   })
-                                             : encoder->preprocess(paths);
-      const Tensor encoded = (*encoder)(images);
+      const Tensor images = options.skip_bad ? preprocess(paths,
+                                                          [&](std::size_t i, const std::string& why) {
+                                                            program.warn("skipped: " + why);
+                                                            good[i] = false;
+                                                          })
+                                             : preprocess(paths);
+      const Tensor encoded = encoder->image_features(images);
       std::int64_t next = 0;
       for (std::size_t i = 0; i < part.size(); ++i)
         if (good[i]) {

@@ -13,6 +13,7 @@ namespace clip {
 
 struct EncodeOptions {
   std::filesystem::path text_model, image_model, cache;
+  bool clip = false;                   ///< both folders are that of one CLIP
   bool texts = true, pictures = true;  ///< whether their encoder is frozen, otherwise it runs on each batch
   bool augment = false;                ///< vary pictures in training, by `seed`
   std::uint64_t seed = 0;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "clip/autograd.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
 
@@ -34,33 +35,46 @@ std::vector<std::string> Pairs::texts(std::span<const std::int32_t> some) const 
   return list;
 }
 
+Tensor PairEncoder::text_features(std::span<const std::string> texts, Random* random) const {
+  if (!clip) return (*text)(texts, random);
+  return clip->model.embed_texts(clip->tokenizer.encode(texts, {.truncate = true, .device = clip->device}));
+}
+
+Tensor PairEncoder::image_features(const Tensor& pixels, Mode mode) {
+  return clip ? clip->model.embed_images(to(pixels, clip->device)) : (*image)(pixels, mode);
+}
+
 PairEncoder PairEncoder::in_use(dtype type) const {
   const NoGrad guard;
   PairEncoder model = *this;
   if (text) model.text = cast(*text, type);
   if (image) model.image->model = image->model.folded(type);
+  if (clip) model.clip->model = cast(clip->model, type);
   return model;
 }
 
 PairEncoder PairEncoder::load(const std::filesystem::path& folder, const PairEncoder& like, dtype type) {
-  PairEncoder model{.text = {},
-                    .image = {},
-                    .heads = load_heads(folder, like.heads.text.projection.weight.shape(1),
-                                        like.heads.image.projection.weight.shape(1))};
+  PairEncoder model;
+  if (like.heads)
+    model.heads =
+        load_heads(folder, like.heads->text.projection.weight.shape(1), like.heads->image.projection.weight.shape(1));
+  if (like.clip) model.clip = ClipEncoder::load(folder, like.clip->device, type);
   if (like.text) model.text = TextEncoder::load(folder / "text", like.text->device, type);
   if (like.image) model.image = ImageEncoder::load(folder / "image", like.image->device, type);
   return model;
 }
 
 Tensor embed_texts(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> captions) {
-  return in_parts(captions, model.text ? encoded_at_once : projected_at_once, [&](auto part) {
-    return model.heads.text(model.text ? (*model.text)(pairs.texts(part)) : rows(pairs.features.text, part));
+  const Tensor& features = pairs.features.text;
+  return in_parts(captions, features.defined() ? projected_at_once : encoded_at_once, [&](auto part) {
+    return model.project_texts(features.defined() ? rows(features, part) : model.text_features(pairs.texts(part)));
   });
 }
 
 Tensor embed_pictures(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> pictures) {
-  return in_parts(pictures, model.image ? encoded_at_once : projected_at_once, [&](auto part) {
-    return model.heads.image(model.image ? (*model.image)(pairs.pixels(part)) : rows(pairs.features.image, part));
+  const Tensor& features = pairs.features.image;
+  return in_parts(pictures, features.defined() ? projected_at_once : encoded_at_once, [&](auto part) {
+    return model.project_images(features.defined() ? rows(features, part) : model.image_features(pairs.pixels(part)));
   });
 }
 
@@ -82,11 +96,25 @@ Embedded embed(PairEncoder& model, const Pairs& pairs, std::span<const std::int3
 void save_model(PairEncoder& model, const std::filesystem::path& text_model, const std::filesystem::path& image_model,
                 const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / "config.json"))
-    save_dual_encoder(model.heads, text_model, image_model, folder);
+    save_dual_encoder(*model.heads, text_model, image_model, folder);
   else
-    save_heads(model.heads, folder);
+    save_heads(*model.heads, folder);
   if (model.text) save_weights(*model.text, folder / "text");
   if (model.image) save_weights(*model.image, folder / "image");
+}
+
+void save_model(PairEncoder& model, const std::filesystem::path& clip_model, const std::filesystem::path& folder) {
+  if (model.clip)
+    save_clip(model.clip->model, clip_model, folder);
+  else if (!std::filesystem::exists(folder / "config.json"))
+    save_dual_encoder(*model.heads, clip_model, folder);
+  else
+    save_heads(*model.heads, folder);
+}
+
+std::string_view clip_side(std::string_view name) {
+  if (name == "logit_scale") return "";
+  return name.starts_with("text_") ? "text" : "image";
 }
 
 }  // namespace clip

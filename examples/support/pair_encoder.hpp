@@ -7,9 +7,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "clip/data/batches.hpp"
+#include "clip/models/clip_encoder.hpp"
 #include "clip/models/dual_encoder.hpp"
 
 namespace clip {
@@ -25,15 +27,35 @@ struct Pairs {
   std::vector<std::string> texts(std::span<const std::int32_t> some) const;
 };
 
-/// Heads, and the encoders that run on each batch. Parameters that need gradients are trained.
+/// The encoders that run on each batch, or a CLIP in place of both, and heads on their features. A CLIP without heads
+/// is trained itself. Parameters that need gradients are trained.
 struct PairEncoder {
-  std::optional<TextEncoder> text;
-  std::optional<ImageEncoder> image;
-  DualHeads heads;
+  std::optional<TextEncoder> text = {};
+  std::optional<ImageEncoder> image = {};
+  std::optional<ClipEncoder> clip = {};
+  std::optional<DualHeads> heads = {};
+
+  /// What the encoders make of texts, f32 [N, text_size()], and of pictures as `preprocess` makes them. Texts that are
+  /// too long are cut. CLIP's features are in its space, not of length 1.
+  Tensor text_features(std::span<const std::string> texts, Random* random = nullptr) const;
+  Tensor image_features(const Tensor& pixels, Mode mode = Mode::inference);
+  std::int64_t text_size() const { return clip ? clip->size() : text->config().size; }
+  std::int64_t image_size() const { return clip ? clip->size() : image->size(); }
+  const Preprocessor& preprocess() const { return clip ? clip->preprocess : image->preprocess; }
+  /// Features in the shared space.
+  Tensor project_texts(const Tensor& features, Random* random = nullptr) const {
+    return heads ? heads->text(features, random) : features;
+  }
+  Tensor project_images(const Tensor& features, Random* random = nullptr) const {
+    return heads ? heads->image(features, random) : features;
+  }
+  /// Logarithm of the scale of cosines.
+  const Tensor& logit_scale() const { return heads ? heads->logit_scale : clip->model.logit_scale; }
 
   void visit(auto&& v) {
     v("text", text);
     v("image", image);
+    if (clip) v("clip", clip->model);
     v("heads", heads);
   }
   /// As it is used: in inference, computing in `type`.
@@ -54,8 +76,13 @@ struct Embedded {
 };
 Embedded embed(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> captions);
 
+/// Which side of a CLIP a tensor of this name belongs to: "text", "image", or neither, as its scale.
+std::string_view clip_side(std::string_view name);
+
 /// The folder of a dual encoder: what was trained, and links to the rest in these folders.
 void save_model(PairEncoder& model, const std::filesystem::path& text_model, const std::filesystem::path& image_model,
                 const std::filesystem::path& folder);
+/// The same of heads on CLIP's features; or the folder of a CLIP that was trained itself.
+void save_model(PairEncoder& model, const std::filesystem::path& clip_model, const std::filesystem::path& folder);
 
 }  // namespace clip

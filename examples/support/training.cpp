@@ -8,6 +8,7 @@
 #include "clip/autograd.hpp"
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/contrastive_loss.hpp"
 #include "clip/ops/embedding.hpp"
@@ -31,28 +32,38 @@ DualHeads new_heads(std::int64_t text_size, std::int64_t image_size, const Train
   return heads;
 }
 
-PairEncoder new_model(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
-                      const TrainingOptions& options, Random& random) {
-  const std::int64_t text_size = text ? text->config().size : pairs.features.text.shape(1);
-  const std::int64_t image_size = image ? image->size() : pairs.features.image.shape(1);
-  return {
-      .text = std::move(text), .image = std::move(image), .heads = new_heads(text_size, image_size, options, random)};
+PairEncoder new_model(const Pairs& pairs, PairEncoder model, const TrainingOptions& options, Random& random) {
+  if (model.clip) {
+    check(options.loss == Loss::info_nce, "train", "expected InfoNCE as the loss of a CLIP");
+    return model;
+  }
+  const Features& features = pairs.features;
+  model.heads = new_heads(features.text.defined() ? features.text.shape(1) : model.text_size(),
+                          features.image.defined() ? features.image.shape(1) : model.image_size(), options, random);
+  return model;
 }
 
 /// Parameters that are trained, by their rates and decays.
 std::vector<AdamW::Group> groups_of(PairEncoder& model, const TrainingOptions& options) {
   std::vector<AdamW::Group> groups;
-  const auto add = [&](auto& module, double lr, double weight_decay) {
+  const auto add = [&](const std::vector<Tensor>& tensors, double lr, double weight_decay) {
     AdamW::Group all{{}, {.lr = lr, .weight_decay = weight_decay}}, undecayed{{}, {.lr = lr, .weight_decay = 0}};
-    for (const Tensor& parameter : parameters(module))
+    for (const Tensor& parameter : tensors)
       if (parameter.needs_grad())
         (options.decay_norms || parameter.rank() > 1 ? all : undecayed).parameters.push_back(parameter);
     for (AdamW::Group& group : {std::ref(all), std::ref(undecayed)})
       if (!group.parameters.empty()) groups.push_back(std::move(group));
   };
-  add(model.heads, options.lr, options.weight_decay);
-  if (model.image) add(*model.image, options.image_lr, options.encoder_weight_decay);
-  if (model.text) add(*model.text, options.text_lr, options.encoder_weight_decay);
+  if (model.heads) add(parameters(*model.heads), options.lr, options.weight_decay);
+  if (model.image) add(parameters(*model.image), options.image_lr, options.encoder_weight_decay);
+  if (model.text) add(parameters(*model.text), options.text_lr, options.encoder_weight_decay);
+  if (!model.clip) return groups;
+  std::vector<Tensor> text, image;
+  for (const Member& member : members(model.clip->model))
+    if (!clip_side(member.name).empty()) (clip_side(member.name) == "text" ? text : image).push_back(*member.tensor);
+  add({model.logit_scale()}, options.lr, 0);
+  add(image, options.image_lr, options.encoder_weight_decay);
+  add(text, options.text_lr, options.encoder_weight_decay);
   return groups;
 }
 
@@ -64,9 +75,9 @@ PairEncoder copy_of(PairEncoder model) {
 
 }  // namespace
 
-Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
-                   std::vector<std::int32_t> train, std::vector<std::int32_t> val, const TrainingOptions& options,
-                   const std::filesystem::path& run, const std::string& configuration)
+Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::int32_t> train,
+                   std::vector<std::int32_t> val, const TrainingOptions& options, const std::filesystem::path& run,
+                   const std::string& configuration)
     : pairs_(pairs),
       val_(std::move(val)),
       options_(options),
@@ -74,7 +85,7 @@ Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::opt
       configuration_(configuration),
       checkpoints_(run / "checkpoints"),
       random_(options.seed),
-      model_(new_model(pairs, std::move(text), std::move(image), options, random_)),
+      model_(new_model(pairs, std::move(encoders), options, random_)),
       averaged_(options.ema > 0 ? copy_of(model_) : model_),
       optimizer_(groups_of(model_, options)),
       sampler_(train, {.batch = options.batch,
@@ -85,15 +96,15 @@ Training::Training(const Pairs& pairs, std::optional<TextEncoder> text, std::opt
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
 }
 
-Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const DualHeads& heads) const {
+Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const {
   switch (options_.loss) {
     case Loss::soft: return soft_target_loss(text, image, {.temperature = options_.temperature});
     case Loss::soft_detached:
       return soft_target_loss(text, image, {.temperature = options_.temperature, .detach_targets = true});
-    case Loss::info_nce: return info_nce(l2_normalize(text), l2_normalize(image), heads.logit_scale, pictures);
+    case Loss::info_nce: return info_nce(l2_normalize(text), l2_normalize(image), model.logit_scale(), pictures);
     case Loss::siglip: break;
   }
-  return siglip_loss(l2_normalize(text), l2_normalize(image), heads.logit_scale, heads.logit_bias, pictures);
+  return siglip_loss(l2_normalize(text), l2_normalize(image), model.logit_scale(), model.heads->logit_bias, pictures);
 }
 
 /// Both sides of these pairs in the shared space, as in training.
@@ -101,9 +112,12 @@ std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Batch& batc
                                             std::span<const std::int32_t> captions, const Tensor& pixels) {
   if (model.text) model.text = cast(*model.text, options_.type);
   if (model.image) model.image = cast(*model.image, options_.type);
-  const Tensor text = model.text ? (*model.text)(pairs_.texts(captions), &random_) : batch.text;
-  const Tensor image = model.image ? (*model.image)(pixels, Mode::training) : batch.image;
-  Tensor t = model.heads.text(text, &random_), v = model.heads.image(image, &random_);
+  if (model.clip)
+    for (const Member& member : members(model.clip->model))  // not the tower that is frozen, and does not run
+      if (member.tensor->needs_grad()) *member.tensor = to(*member.tensor, options_.type);
+  const Tensor text = batch.text.defined() ? batch.text : model.text_features(pairs_.texts(captions), &random_);
+  const Tensor image = batch.image.defined() ? batch.image : model.image_features(pixels, Mode::training);
+  Tensor t = model.project_texts(text, &random_), v = model.project_images(image, &random_);
   return {std::move(t), std::move(v)};
 }
 
@@ -141,14 +155,14 @@ double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> 
     images.push_back(image);
   }
   const Tensor text = concat(texts).requires_grad(), image = concat(images).requires_grad();
-  const Tensor value = loss(text, image, batch.picture, model_.heads);
+  const Tensor value = loss(text, image, batch.picture, model_);
   check_finite(value.item(), batch, captions);
   backward(value);
   for (const Part& part : parts) {
     random_ = part.before;
     const auto [t, v] = forward(model_, part.batch, part.captions, part.pixels);
-    backward(t, rows(text.grad(), part.first, part.captions.size()));
-    backward(v, rows(image.grad(), part.first, part.captions.size()));
+    if (t.needs_grad()) backward(t, rows(text.grad(), part.first, part.captions.size()));
+    if (v.needs_grad()) backward(v, rows(image.grad(), part.first, part.captions.size()));
   }
   return value.item();
 }
@@ -156,13 +170,13 @@ double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> 
 double Training::gradients(std::span<const std::int32_t> captions) {
   const Batch batch = batch_of(pairs_.features, captions);
   Tensor pixels;
-  if (model_.image)
+  if (!batch.image.defined())
     pixels = pairs_.training_pixels(batch.picture.to_vector<std::int32_t>(), step_,
                                     2 * step_ < steps() ? options_.start_scale : 1);
   if (options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions))
     return part_by_part(batch, captions, pixels);
   const auto [text, image] = forward(model_, batch, captions, pixels);
-  const Tensor value = loss(text, image, batch.picture, model_.heads);
+  const Tensor value = loss(text, image, batch.picture, model_);
   check_finite(value.item(), batch, captions);
   backward(value);
   return value.item();
@@ -174,7 +188,11 @@ void Training::train_step(std::span<const std::int32_t> captions) {
     for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
   }
   loss_sum_ += gradients(captions) * static_cast<double>(captions.size());
-  if (options_.clip_norm > 0) clip_grad_norm(parameters(model_), options_.clip_norm);
+  if (options_.clip_norm > 0) {
+    std::vector<Tensor> trained = parameters(model_);
+    std::erase_if(trained, [](const Tensor& parameter) { return !parameter.needs_grad(); });
+    clip_grad_norm(trained, options_.clip_norm);
+  }
   optimizer_.step();
   ++step_;
   pairs_seen_ += std::ssize(captions);
@@ -218,7 +236,7 @@ double Training::validation_loss(const Embedded& val) const {
     const std::vector<std::int32_t> of(val.picture_of.begin() + at, val.picture_of.begin() + at + count);
     const Tensor pictures = Tensor::from(of, {count});
     const Tensor value =
-        loss(val.texts.view(at * size, {count, size}), embedding(val.images, pictures), pictures, averaged_.heads);
+        loss(val.texts.view(at * size, {count, size}), embedding(val.images, pictures), pictures, averaged_);
     sum += double{value.item()} * static_cast<double>(count);
   }
   return sum / static_cast<double>(all);

@@ -51,11 +51,10 @@ struct EpochMetrics {
 
 class Training {
  public:
-  /// Encoders are those that run on each batch. `configuration`, a JSON object, is what must not change between a run
-  /// and its resumption.
-  Training(const Pairs& pairs, std::optional<TextEncoder> text, std::optional<ImageEncoder> image,
-           std::vector<std::int32_t> train, std::vector<std::int32_t> val, const TrainingOptions& options,
-           const std::filesystem::path& run, const std::string& configuration);
+  /// `encoders` are those that run on each batch; they get new heads, unless they are a CLIP, which is trained by
+  /// InfoNCE. `configuration`, a JSON object, is what must not change between a run and its resumption.
+  Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::int32_t> train, std::vector<std::int32_t> val,
+           const TrainingOptions& options, const std::filesystem::path& run, const std::string& configuration);
 
   /// Goes on from the last checkpoint; false when there is none. Throws when it belongs to another configuration, and
   /// names what differs.
@@ -82,7 +81,7 @@ class Training {
   double gradients(std::span<const std::int32_t> captions);
 
  private:
-  Tensor loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const DualHeads& heads) const;
+  Tensor loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const;
   std::pair<Tensor, Tensor> forward(PairEncoder model, const Batch& batch, std::span<const std::int32_t> captions,
                                     const Tensor& pixels);
   double part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);

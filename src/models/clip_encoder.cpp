@@ -11,6 +11,7 @@
 #include "clip/ops/reduce.hpp"
 #include "src/io/folder.hpp"
 #include "src/io/json.hpp"
+#include "src/models/model_folder.hpp"
 
 namespace clip {
 
@@ -44,6 +45,11 @@ Tensor ClipEncoder::embed_texts(std::span<const std::string> texts, bool truncat
 
 Tensor ClipEncoder::embed_images(const Tensor& images) const {
   return l2_normalize(model.embed_images(to(images, device)));
+}
+
+void save_clip(Clip& model, const std::filesystem::path& from, const std::filesystem::path& folder) {
+  if (!ClipEncoder::is_in(folder)) link_folder(from, folder);
+  replace_weights(members(model), folder);
 }
 
 Tensor clip_score(const Tensor& image_rows, const Tensor& text_rows) {

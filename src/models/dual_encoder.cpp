@@ -1,46 +1,17 @@
 #include "clip/models/dual_encoder.hpp"
 
-#include <system_error>
 #include <utility>
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "clip/ops/cast.hpp"
-#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
+#include "src/models/model_folder.hpp"
 #include "src/models/model_size.hpp"
 #include "src/models/sentence_modules.hpp"
 
 namespace clip {
-namespace {
-
 namespace fs = std::filesystem;
-
-/// The files of a model folder, in another: linked, or copied.
-void link_folder(const fs::path& from, const fs::path& to) {
-  check(is_folder(from), "dual_encoder", "expected a model folder, but ", quoted(from), " is none");
-  std::error_code error;
-  fs::remove_all(to, error);
-  check(!error, "dual_encoder", "cannot replace the folder ", quoted(to), ": ", error.message());
-  for (const fs::path& file : files_below(from)) {
-    const fs::path target = to / file.lexically_relative(from), source = fs::canonical(file, error);
-    make_folder(target.parent_path());
-    if (!error) fs::create_hard_link(source, target, error);
-    if (error) write_file(target, read_file(file, std::uint64_t{1} << 40));
-  }
-}
-
-void replace_weights(const std::vector<Member>& weights, const fs::path& folder) {
-  save(weights, folder / "model.safetensors");
-  std::error_code error;
-  for (const fs::path& file : list_folder(folder))
-    if (is_weights_file(file) && file.filename() != "model.safetensors") {
-      fs::remove(file, error);
-      check(!error, "dual_encoder", "cannot remove ", quoted(file), ": ", error.message());
-    }
-}
-
-}  // namespace
 
 bool DualEncoder::is_in(const fs::path& folder) {
   return JsonFile(folder / "config.json").text("model_type", "") == "dual_encoder";
@@ -82,6 +53,10 @@ void save_dual_encoder(DualHeads& heads, const fs::path& text_model, const fs::p
                        const fs::path& folder) {
   link_folder(text_model, folder / "text");
   link_folder(image_model, folder / "image");
+  save_heads(heads, folder);
+}
+void save_dual_encoder(DualHeads& heads, const fs::path& clip_model, const fs::path& folder) {
+  link_folder(clip_model, folder / "clip");
   save_heads(heads, folder);
 }
 

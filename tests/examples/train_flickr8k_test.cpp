@@ -2,12 +2,22 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <regex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "clip/autograd.hpp"
 #include "clip/models/bert.hpp"
+#include "clip/models/clip_encoder.hpp"
+#include "clip/models/dual_encoder.hpp"
 #include "clip/models/resnet.hpp"
+#include "clip/ops/l2_normalize.hpp"
+#include "clip/ops/matmul.hpp"
+#include "examples/support/metrics.hpp"
+#include "examples/support/run_folder.hpp"
+#include "src/io/json.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/errors.hpp"
@@ -19,22 +29,25 @@ using namespace clip;
 using namespace clip::test;
 namespace fs = std::filesystem;
 
-/// Captioned shapes, and two small encoders that know a few of the words.
+/// Captioned shapes, and two small encoders that know a few of the words; or a small CLIP.
 struct Job {
   TemporaryFolder folder;
-  std::vector<std::string> arguments;
+  std::vector<std::string> models;
 
-  Job() {
+  explicit Job(bool clip = false) {
     REQUIRE(
         run_program("make_flickr8k", {folder / "data", "--pictures", "30", "--width", "40", "--height", "30"}).status ==
         0);
     write_small_bert(folder / "bert", {"red", "blue", "black", "square", "circle", "ring", "cross"});
     write_small_resnet(folder / "resnet");
+    models = {"--text-model", folder / "bert", "--image-model", folder / "resnet"};
+    if (!clip) return;
+    write_small_clip(folder / "clip");
+    models = {"--clip-model", folder / "clip"};
   }
   std::vector<std::string> command(const std::string& run, const std::vector<std::string>& more) const {
-    std::vector<std::string> all = {"--data",        folder / "data",   "--text-model", folder / "bert",
-                                    "--image-model", folder / "resnet", "--output",     folder / run,
-                                    "--cache",       folder / "cache"};
+    std::vector<std::string> all = models;
+    all.insert(all.end(), {"--data", folder / "data", "--output", folder / run, "--cache", folder / "cache"});
     if (std::find(more.begin(), more.end(), "--epochs") == more.end()) all.insert(all.end(), {"--epochs", "2"});
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -46,8 +59,8 @@ struct Job {
   std::string result(const std::string& run) const {
     std::string all;
     for (const char* file : {"model/model.safetensors", "model/text/model.safetensors", "model/image/model.safetensors",
-                             "index/embeddings.safetensors", "config.json"})
-      all += read_file(folder / run / file);
+                             "model/clip/model.safetensors", "index/embeddings.safetensors", "config.json"})
+      if (fs::exists(folder / run / file)) all += read_file(folder / run / file);
     return all + std::regex_replace(read_file(folder / run / "metrics.jsonl"),
                                     std::regex(R"x("(seconds|images_per_second)":[^,}]*)x"), "");
   }
@@ -107,8 +120,8 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
 }
 
 TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_flickr8k]") {
-  const Job job;
-  for (const char* trained : {"both", "text", "none"}) {
+  for (const auto& [clip, trained] : {std::pair(false, "both"), {false, "text"}, {false, "none"}, {true, "image"}}) {
+    const Job job(clip);
     const std::vector<std::string> more = {
         "--train-encoders", trained,   "--epochs", "12",  "--batch",   "16", "--resume",
         "--loss",           "infonce", "--ema",    "0.9", "--threads", "1"};
@@ -172,6 +185,120 @@ TEST_CASE("a picture that cannot be read stops training, or is left out", "[trai
   CHECK(contains(skipped.error, "left out 1 of 30 pictures"));
   CHECK(contains(job.train("image", {"--train-encoders", "image"}).error, first.filename().string()));
   CHECK(job.train("image", {"--train-encoders", "image", "--skip-bad"}).status == 0);
+}
+
+/// That a run is judged by `evaluate` as by the training, and searched with the embeddings of `texts` and `images`.
+void check_run(const Job& job, const std::string& run, const Outcome& trained, const std::string& type,
+               const std::function<Tensor(const std::string&)>& texts,
+               const std::function<Tensor(const std::vector<fs::path>&)>& images) {
+  INFO(trained.error);
+  REQUIRE(trained.status == 0);
+  const double margin = type == "bf16" ? 0.03 : 1e-5;
+  const auto json = [&](const std::string& program, std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--run", job.folder / run, "--json", "--dtype", type});
+    const Outcome outcome = run_program(program, arguments);
+    INFO(outcome.error);
+    REQUIRE(outcome.status == 0);
+    return parse_json(outcome.out, "stdout");
+  };
+  const Json judged = json("evaluate", {});
+  const auto recall = [&](const char* direction) {
+    const Json& r = judged[direction];
+    return Recall{judged["queries"], judged["gallery"], r["r1"], r["r5"], r["r10"], r["median_rank"]};
+  };
+  CHECK(contains(trained.out, table({recall("t2i"), recall("i2t")}, "test")));
+
+  std::vector<fs::path> files;
+  for (const RunPicture& picture : RunIndex::load(job.folder / run).pictures) files.push_back(picture.path);
+  REQUIRE(files.size() == 30);
+  const Tensor rows = l2_normalize(images(files));
+  const auto check_hits = [&](const Tensor& query, const std::vector<std::string>& arguments) {
+    const std::vector<float> cosines = matmul(rows, l2_normalize(query), {.transpose_b = true}).to_vector();
+    const Json hits = json("search", arguments)[0]["hits"];
+    CHECK(hits[0]["score"].get<double>() == Approx(*std::max_element(cosines.begin(), cosines.end())).margin(margin));
+    CHECK(hits[8]["score"].get<double>() < hits[0]["score"].get<double>());
+  };
+  check_hits(texts("a red circle"), {"--query", "a red circle"});
+  check_hits(images({files[3]}), {"--image", files[3].string()});
+  CHECK(json("search", {"--image", files[3].string()})[0]["hits"][0]["score"].get<double>() ==
+        Approx(1).margin(margin));
+}
+
+TEST_CASE("heads are trained on the features of a frozen CLIP", "[train_flickr8k][clip]") {
+  const NoGrad guard;
+  const Job job(true);
+  const std::string given = read_file(job.folder / "clip/model.safetensors");
+  const Outcome trained = job.train("run");
+  REQUIRE(trained.status == 0);
+  CHECK(read_file(job.folder / "run/model/clip/model.safetensors") == given);
+  CHECK(contains(read_file(job.folder / "run/config.json"), "\"loss\": \"soft\""));
+  CHECK(contains(trained.error, "cut 150 of 150 texts to 20 tokens"));
+  const ClipEncoder clip = ClipEncoder::load(job.folder / "clip");
+  const DualHeads heads = load_heads(job.folder / "run/model", 16, 16);
+  check_run(
+      job, "run", trained, "f32",
+      [&](const std::string& text) { return heads.text(clip.model.embed_texts(clip.tokenizer.encode({text}))); },
+      [&](const std::vector<fs::path>& files) { return heads.image(clip.model.embed_images(clip.preprocess(files))); });
+  CHECK(contains(job.train("other", {"--loss", "siglip", "--limit", "20"}).out, "epoch 2: train "));
+}
+
+TEST_CASE("a CLIP is trained itself, one side or both", "[train_flickr8k][clip]") {
+  const NoGrad guard;
+  const Job job(true);
+  const std::string file = read_file(job.folder / "clip/model.safetensors");
+  const auto given = SafeTensors::open(job.folder / "clip");
+  for (const std::string trained : {"both", "image", "text"}) {
+    INFO(trained);
+    std::vector<std::string> options = {"--train-encoders", trained, "--epochs", "8", "--text-lr", "1e-3"};
+    if (trained == "both")
+      options.insert(options.end(), {"--dtype", "bf16", "--micro-batch", "7", "--augment", "--ema", "0.5"});
+    const Outcome outcome = job.train(trained, options);
+    const ClipEncoder clip = ClipEncoder::load(job.folder / trained / "model");
+    check_run(
+        job, trained, outcome, trained == "both" ? "bf16" : "f32",
+        [&](const std::string& text) { return clip.embed_texts(std::vector{text}); },
+        [&](const std::vector<fs::path>& files) { return clip.embed_images(files); });
+    CHECK(contains(read_file(job.folder / trained / "config.json"), "\"loss\": \"infonce\""));
+    const auto tuned = SafeTensors::open(job.folder / trained / "model");
+    REQUIRE(tuned.tensors().size() == given.tensors().size());
+    std::ptrdiff_t changed = 0;
+    for (const TensorInfo& tensor : given.tensors()) {
+      INFO(tensor.name);
+      const bool text = tensor.name.starts_with("text_"), scale = tensor.name == "logit_scale";
+      const bool same = tuned.read(tensor.name).to_vector() == given.read(tensor.name).to_vector();
+      CHECK(same == (!scale && trained == (text ? "image" : "text")));
+      changed += same ? 0 : 1;
+    }
+    fs::path checkpoint;  // holds no moments of what is frozen
+    for (const auto& entry : fs::directory_iterator(job.folder / trained / "checkpoints"))
+      if (entry.path().extension() == ".safetensors") checkpoint = entry.path();
+    const auto saved = SafeTensors::open(checkpoint);
+    CHECK(std::count_if(saved.tensors().begin(), saved.tensors().end(),
+                        [](const TensorInfo& tensor) { return tensor.name.ends_with(".exp_avg"); }) == changed);
+    const std::string metrics = read_file(job.folder / trained / "metrics.jsonl");
+    const auto loss = [&](std::size_t at) { return std::stod(metrics.substr(metrics.find("train_loss", at) + 12)); };
+    CHECK(loss(metrics.rfind("\"epoch\"")) < loss(0));
+    CHECK(run_program("search", {"--model", job.folder / trained / "model", "--images", job.folder / "data/Images",
+                                 "--query", "a red circle", "--cache", job.folder / "rows"})
+              .status == 0);
+  }
+  CHECK(read_file(job.folder / "clip/model.safetensors") == file);  // runs have their own, not a link
+}
+
+TEST_CASE("a CLIP stands for both encoders, or none of them", "[train_flickr8k][clip]") {
+  Job job(true);
+  CHECK(job.train("run", {"--text-model", job.folder / "bert"}).status == 2);
+  CHECK(job.train("run", {"--image-model", job.folder / "resnet"}).status == 2);
+  CHECK(job.train("run", {"--train-encoders", "--loss", "siglip"}).status == 2);
+  CHECK(job.train("run", {"--recipe", "book"}).status == 2);
+  CHECK(job.train("run", {"--train-encoders", "--augment", "--start-scale", "0.5"}).status == 2);
+  job.models = {"--clip-model", job.folder / "bert"};
+  CHECK(contains(job.train("run").error, "there is no CLIP in "));
+  job.models = {"--text-model", job.folder / "bert"};
+  const Outcome none = job.train("run");
+  CHECK(none.status == 2);
+  CHECK(contains(none.error, "give --text-model and --image-model, or --clip-model"));
+  CHECK(!fs::exists(job.folder / "run"));
 }
 
 }  // namespace

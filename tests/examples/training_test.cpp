@@ -7,11 +7,13 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "clip/core/random.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/concat.hpp"
+#include "clip/ops/contrastive_loss.hpp"
 #include "examples/support/metrics.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
@@ -33,18 +35,32 @@ Pairs small_pairs() {
                        .picture = Tensor::from(picture, {40})}};
 }
 
+float largest_difference(const Tensor& a, const Tensor& b) {
+  const std::vector<float> x = a.to_vector(), y = b.to_vector();
+  float largest = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) largest = std::max(largest, std::abs(x[i] - y[i]));
+  return largest;
+}
+
 std::vector<std::int32_t> range(std::int32_t begin, std::int32_t end) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(end - begin));
   std::iota(all.begin(), all.end(), begin);
   return all;
 }
 
-/// The same pairs with encoders that run on each batch: words, and pictures of noise.
+/// The same pairs with encoders that run on each batch: words, and pictures of noise; or a CLIP.
 struct EncodedPairs {
   TemporaryFolder folder;
   Pairs pairs = small_pairs();
+  bool clip;
 
-  EncodedPairs(bool text, bool image, const std::string& dropout = "0.1") {
+  EncodedPairs(bool text, bool image, const std::string& dropout = "0.1", bool with_clip = false) : clip(with_clip) {
+    if (clip) {
+      write_small_clip(folder / "clip");
+      Random random(2);
+      pairs.features.text = randn({40, 16}, random);
+      pairs.features.image = randn({20, 16}, random);
+    }
     const std::vector<std::string> words = {"red", "blue", "black", "square", "circle", "ring", "cross"};
     write_small_bert(folder / "bert", words);
     write_small_resnet(folder / "resnet");
@@ -69,13 +85,22 @@ struct EncodedPairs {
     };
   }
   Training training(const TrainingOptions& options, const std::filesystem::path& run) const {
-    std::optional<TextEncoder> text;
-    std::optional<ImageEncoder> image;
+    PairEncoder encoders;
+    if (clip) {
+      encoders.clip = ClipEncoder::load(folder / "clip");
+      for (const Member& member : members(encoders.clip->model)) {
+        const std::string_view side = clip_side(member.name);
+        const bool frozen =
+            (side == "text" && pairs.features.text.defined()) || (side == "image" && pairs.features.image.defined());
+        member.tensor->requires_grad(!frozen);
+      }
+      return Training(pairs, encoders, range(0, 30), range(30, 40), options, run, "{}");
+    }
     Random random(9);
-    if (!pairs.features.text.defined()) requires_grad(text.emplace(TextEncoder::load(folder / "bert")));
+    if (!pairs.features.text.defined()) requires_grad(encoders.text.emplace(TextEncoder::load(folder / "bert")));
     if (!pairs.features.image.defined())
-      requires_grad(image.emplace(ImageEncoder::load_to_train(folder / "resnet", {}, random)));
-    return Training(pairs, text, image, range(0, 30), range(30, 40), options, run, "{}");
+      requires_grad(encoders.image.emplace(ImageEncoder::load_to_train(folder / "resnet", {}, random)));
+    return Training(pairs, encoders, range(0, 30), range(30, 40), options, run, "{}");
   }
 };
 
@@ -121,7 +146,7 @@ TEST_CASE("every epoch's model is kept where asked, otherwise the best so far", 
     const TemporaryFolder folder;
     const TrainingOptions options{
         .loss = Loss::info_nce, .epochs = 9, .batch = 8, .lr = 0.5, .keep_last = keep_last, .size = 6};
-    Training training(pairs, {}, {}, range(0, 30), range(30, 40), options, folder.path(), "{}");
+    Training training(pairs, {}, range(0, 30), range(30, 40), options, folder.path(), "{}");
     int improved = 0;
     training.run({.step = [](std::int64_t) {},
                   .epoch = [](const EpochMetrics&) {},
@@ -138,7 +163,7 @@ TEST_CASE("a run that is stopped again and again ends as one that is not", "[tra
         .loss = loss, .epochs = 9, .batch = 8, .lr = 0.05, .dropout = 0.3f, .size = 6, .seed = 5};
     const TemporaryFolder whole, parts;
     const auto make = [&](const std::filesystem::path& run) {
-      return Training(pairs, {}, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
+      return Training(pairs, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
     };
     const Result expected = train(make, whole, -1), result = train(make, parts, 3);
     CHECK(result.weights == expected.weights);
@@ -159,13 +184,21 @@ TEST_CASE("a run that trains encoders goes on as well, with all that it has to r
   rich.decay_norms = false;
   TrainingOptions bf16 = plain;
   bf16.type = dtype::bf16;
+  TrainingOptions rich_bf16 = rich;
+  rich_bf16.type = dtype::bf16;
   struct Case {
     bool text, image;
     TrainingOptions options;
+    bool clip = false;
   };
-  for (const Case& c : {Case{true, true, plain}, {false, true, rich}, {true, false, rich}, {true, true, bf16}}) {
+  for (const Case& c : {Case{true, true, plain},
+                        {false, true, rich},
+                        {true, false, rich},
+                        {true, true, bf16},
+                        {true, true, rich_bf16, true},
+                        {false, true, rich, true}}) {
     INFO("text " << c.text << ", image " << c.image << ", ema " << c.options.ema << ", " << c.options.type);
-    const EncodedPairs encoded(c.text, c.image);
+    const EncodedPairs encoded(c.text, c.image, "0.1", c.clip);
     const TemporaryFolder whole, parts;
     const auto make = [&](const std::filesystem::path& run) { return encoded.training(c.options, run); };
     const Result expected = train(make, whole, -1), result = train(make, parts, 2);
@@ -219,7 +252,8 @@ TEST_CASE("the average of weights, warm-up and rates are what they should be", "
 }
 
 TEST_CASE("part by part, the gradients are those of the whole batch", "[training]") {
-  const EncodedPairs encoded(true, false, "0");
+  const bool clip = GENERATE(false, true);
+  const EncodedPairs encoded(true, false, "0", clip);
   const auto gradients = [&](std::int64_t micro_batch) {
     const TemporaryFolder run;
     Training training =
@@ -228,7 +262,7 @@ TEST_CASE("part by part, the gradients are those of the whole batch", "[training
     std::vector<std::vector<float>> all;
     PairEncoder model = training.model();
     for (const Tensor& t : parameters(model))
-      all.push_back(t.grad().defined() ? t.grad().to_vector() : std::vector<float>());
+      all.push_back(t.needs_grad() && t.grad().defined() ? t.grad().to_vector() : std::vector<float>());
     return all;
   };
   const auto whole = gradients(0);
@@ -244,6 +278,42 @@ TEST_CASE("part by part, the gradients are those of the whole batch", "[training
       INFO("micro-batch " << micro_batch << ", parameter " << i << ", largest " << largest);
       CHECK(error <= 1e-6f * std::max(1.0f, largest));
     }
+  }
+}
+
+TEST_CASE("a CLIP is trained by InfoNCE on its own space and scale, each side at its rate", "[training]") {
+  const EncodedPairs encoded(true, true, "0", true);
+  const TrainingOptions options{.loss = Loss::info_nce,
+                                .epochs = 1,
+                                .batch = 30,
+                                .lr = 1e-2,
+                                .image_lr = 1e-3,
+                                .text_lr = 1e-4,
+                                .weight_decay = 0.5};
+  const TemporaryFolder run;
+  Training training = encoded.training(options, run.path());
+  const ClipEncoder given = ClipEncoder::load(encoded.folder / "clip");
+  const std::vector<std::int32_t> some = range(0, 30),
+                                  pictures = {0, 0, 1, 1, 2, 2,  3,  3,  4,  4,  5,  5,  6,  6,  7,
+                                              7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14};
+  const Tensor expected =
+      info_nce(given.embed_texts(encoded.pairs.texts(some)), given.embed_images(encoded.pairs.pixels(pictures)),
+               given.model.logit_scale, Tensor::from(pictures, {30}));
+  training.run({.step = [](std::int64_t) {},
+                .epoch = [](const EpochMetrics&) {},
+                .improved = [](PairEncoder&, const EpochMetrics&) {},
+                .stop = [] { return false; }});
+  CHECK(training.metrics().front().train_loss == Approx(expected.item()).epsilon(1e-5));
+  PairEncoder model = training.model();
+  Clip before = given.model;
+  const std::vector<Member> old = members(before), now = members(model);
+  REQUIRE(now.size() == old.size());  // no heads
+  for (const char* side : {"", "image", "text"}) {
+    float moved = 0;  // by the first step of Adam: the rate
+    for (std::size_t i = 0; i < old.size(); ++i)
+      if (clip_side(old[i].name) == side) moved = std::max(moved, largest_difference(*old[i].tensor, *now[i].tensor));
+    INFO(side);
+    CHECK(moved == Approx(*side == 0 ? 1e-2 : *side == 'i' ? 1e-3 : 1e-4).epsilon(0.01));
   }
 }
 
@@ -279,7 +349,7 @@ TEST_CASE("part by part, both passes drop the same elements", "[training]") {
 TEST_CASE("training lowers the loss and finds what it trained on", "[training]") {
   const Pairs pairs = small_pairs();
   const TemporaryFolder folder;
-  Training training(pairs, {}, {}, range(0, 40), range(0, 40), {.loss = Loss::info_nce, .epochs = 60, .batch = 16},
+  Training training(pairs, {}, range(0, 40), range(0, 40), {.loss = Loss::info_nce, .epochs = 60, .batch = 16},
                     folder.path(), "{}");
   training.run({.step = [](std::int64_t) {},
                 .epoch = [](const EpochMetrics&) {},
@@ -294,8 +364,7 @@ TEST_CASE("a run is not resumed with another configuration", "[training]") {
   const Pairs pairs = small_pairs();
   const TemporaryFolder folder;
   const auto make = [&](const char* configuration) {
-    return Training(pairs, {}, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 8}, folder.path(),
-                    configuration);
+    return Training(pairs, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 8}, folder.path(), configuration);
   };
   make(R"({"lr": 1, "seed": 2})")
       .run({.step = [](std::int64_t) {},
@@ -310,7 +379,7 @@ TEST_CASE("a loss that is not finite stops the run, and says where", "[training]
   Pairs pairs = small_pairs();
   pairs.features.text.mutable_data<float>()[0] = std::numeric_limits<float>::infinity();
   const TemporaryFolder folder;
-  Training training(pairs, {}, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 30}, folder.path(), "{}");
+  Training training(pairs, {}, range(0, 30), range(30, 40), {.epochs = 1, .batch = 30}, folder.path(), "{}");
   const auto run = [&] {
     training.run({.step = [](std::int64_t) {},
                   .epoch = [](const EpochMetrics&) {},

@@ -31,6 +31,10 @@ struct ClipEncoder {
   std::int64_t size() const { return model.config.projection; }
 };
 
+/// Writes the folder of a CLIP that was trained further: these weights, and the other files of the folder `from`,
+/// linked where the file system can, else copied.
+void save_clip(Clip& model, const std::filesystem::path& from, const std::filesystem::path& folder);
+
 /// How well each picture fits its text, f32 [N]: 100 max(cos, 0), as torchmetrics' CLIPScore (Hessel et al.,
 /// "CLIPScore", 2021, but with their 2.5 as 100). Of rows of length 1, as `ClipEncoder` gives them.
 Tensor clip_score(const Tensor& image_rows, const Tensor& text_rows);

@@ -52,6 +52,8 @@ DualHeads load_heads(const std::filesystem::path& folder, std::int64_t text_size
 /// system can, else copied.
 void save_dual_encoder(DualHeads& heads, const std::filesystem::path& text_model,
                        const std::filesystem::path& image_model, const std::filesystem::path& folder);
+/// The same with heads on the features of one CLIP, whose folder becomes `folder/clip`.
+void save_dual_encoder(DualHeads& heads, const std::filesystem::path& clip_model, const std::filesystem::path& folder);
 /// Writes the heads alone into a folder that `save_dual_encoder` wrote.
 void save_heads(DualHeads& heads, const std::filesystem::path& folder);
 /// Writes the weights of an encoder that was trained further into its folder, in place of those that are there.

@@ -50,6 +50,9 @@ if(CLIP_CUDA STREQUAL HOST)
     set(CLIP_HAS_CUDA ON)
   endif()
 elseif(CLIP_CUDA)  # ON or AUTO
+  if(CMAKE_VERSION VERSION_LESS 3.26)  # whose module stops where the toolkit has none, as from CUDA 13 on
+    add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+  endif()
   find_package(CUDAToolkit QUIET)
   if(TARGET CUDA::cudart_static)
     set(CLIP_HAS_CUDA ON)

@@ -12,7 +12,7 @@
 namespace clip {
 namespace {
 
-constexpr std::size_t most_tensors = 1'000'000;
+constexpr std::size_t most_tensors = 100'000;
 
 /// Takes the parser's events one by one: a document of a million tensors would cost far more as a tree. The format has
 /// three levels, so anything deeper is already wrong.

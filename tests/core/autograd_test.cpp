@@ -80,8 +80,8 @@ TEST_CASE("a chain of a million ops runs backward and is destroyed without recur
   CHECK(y.item() == 1000000);
   backward(y);
   CHECK(x.grad().item() == 1);
-  for (int i = 0; i < 1000000; ++i) y = mul(y.needs_grad() ? y : x, one);  // captures its inputs, too
-  y = {};                                                                  // and goes without ever running backward
+  for (int i = 0; i < 200000; ++i) y = mul(y.needs_grad() ? y : x, one);  // captures its inputs, too
+  y = {};                                                                 // and goes without ever running backward
   CHECK(x.node().use_count() == 1);
 }
 

@@ -64,7 +64,7 @@ TEST_CASE("rows that cannot be read are told by line, and cost one line", "[csv]
 TEST_CASE("reading takes time in proportion to the text", "[csv]") {
   for (const std::string line : {"a\",\"b\n", "\"\n", "\"\"\"\n", ",\n", "\"a,b\n"}) {
     std::string text;
-    while (text.size() < 4'000'000) text += line;
+    while (text.size() < 1'000'000) text += line;
     const Table table = read(text, 2);  // would take minutes if each row read to the end
     CHECK(table.rows.size() + table.bad.size() > 0);
   }

@@ -213,9 +213,9 @@ TEST_CASE("a sharded model opens as one", "[io]") {
 
 TEST_CASE("a header of very many tensors is read in moments, and one more than allowed is refused", "[io]") {
   std::string header = "{";
-  for (int i = 0; i < 1'000'001; ++i)
+  for (int i = 0; i < 100'001; ++i)
     header += std::string(i == 0 ? "" : ",").append(entry(std::to_string(i), "F32", "[0]", "[0,0]"));
-  check_refused(header + "}", "", "more than 1000000 tensors");
-  header.resize(header.rfind(",\"1000000\""));
+  check_refused(header + "}", "", "more than 100000 tensors");
+  header.resize(header.rfind(",\"100000\""));
   CHECK(error_of(with_length(header + "}")).empty());
 }

@@ -86,7 +86,7 @@ TEST_CASE("projection_head is the ops it is made of, and drops what they drop", 
   for (const float p : {0.0f, 0.1f, 0.5f, 1.0f})
     for (const std::int64_t out : {7, 32, 50, 256, 2050})
       for (const std::int64_t rows : {1, 6, 35}) {
-        if (out == 2050 && rows != 6) continue;
+        if (out == 2050 && (rows != 6 || p != 0.1f)) continue;
         INFO("dropout " << p << ", [" << rows << ", " << out << ']');
         std::vector<Tensor> in;
         for (const Array& a : head_inputs(rows, 12, out)) in.push_back(to_tensor(a).requires_grad());

@@ -223,15 +223,15 @@ TEST_CASE("ClipTokenizer takes long lines in its stride", "[text]") {
     const auto count = [&](const std::string& text) {
       return ids_of(tokenizer.encode({text}, {.truncate = true}))[0].size();
     };
-    CHECK(count(repeat("the ", 2'500'000)) == 77);
-    CHECK(count(repeat("th", 500'000)) == 77);  // one word
-    CHECK(count(repeat("!", 1'000'000)) == 77);
-    CHECK(count(repeat(" ", 10'000'000)) == 2);
-    CHECK(count(std::string("a").append(repeat("\u0301\u0327", 500'000))) == 77);
-    CHECK(count(repeat("\u03a3\u0301", 500'000)) == 77);
-    CHECK(count(repeat("&", 1'000'000)) == 77);
-    CHECK(count(repeat("\x1b[11111", 500'000)) == 77);
-    CHECK(count(repeat("<|startoftext", 300'000)) == 77);
+    CHECK(count(repeat("the ", 400'000)) == 77);
+    CHECK(count(repeat("th", 100'000)) == 77);  // one word
+    CHECK(count(repeat("!", 200'000)) == 77);
+    CHECK(count(repeat(" ", 2'000'000)) == 2);
+    CHECK(count(std::string("a").append(repeat("\u0301\u0327", 100'000))) == 77);
+    CHECK(count(repeat("\u03a3\u0301", 100'000)) == 77);
+    CHECK(count(repeat("&", 200'000)) == 77);
+    CHECK(count(repeat("\x1b[11111", 100'000)) == 77);
+    CHECK(count(repeat("<|startoftext", 60'000)) == 77);
   }
   const ClipTokenizer openai = ClipTokenizer::load(Folder(R"({"pipeline": "openai"})").path());
   const auto last = [&](const std::string& text) { return ids_of(openai.encode({text}))[0]; };

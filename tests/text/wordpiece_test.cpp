@@ -170,7 +170,7 @@ TEST_CASE("WordPiece names the text that is not UTF-8", "[text]") {
 }
 
 TEST_CASE("WordPiece takes long lines, words and runs of marks in its stride", "[text]") {
-  const WordPiece tokenizer = small({"a", "##a", "i", "##\u302e"}, R"({"model_max_length": 1000000})");
+  const WordPiece tokenizer = small({"a", "##a", "i", "##\u302e"}, R"({"model_max_length": 200000})");
   const auto ids = [&](const std::string& text) { return ids_of(tokenizer.encode({text}))[0]; };
   const auto repeat = [](const std::string& text, std::size_t count) {
     std::string all;
@@ -180,13 +180,13 @@ TEST_CASE("WordPiece takes long lines, words and runs of marks in its stride", "
   };
   using Ids = std::vector<std::int32_t>;
   CHECK(ids(repeat("a", 400'000)) == Ids{2, 1, 3});
-  CHECK(ids("a" + repeat("\u0301", 1'000'000)) == Ids{2, 5, 3});
-  CHECK(ids("i" + repeat("\u302e\U0001d165", 500'000) + "a") == Ids{2, 1, 3});  // kept, and of two classes
-  CHECK(ids(repeat("\u302e\U0001d16d\U0001d165\u1b44", 250'000)) == Ids{2, 1, 3});
-  CHECK(ids(repeat("[MASK", 2'000'000)).size() == 1'000'000);
-  CHECK(ids(repeat("a ", 5'000'000)).size() == 1'000'000);
-  CHECK(ids(repeat(" ", 10'000'000)) == Ids{2, 3});
-  CHECK(ids(repeat("\u200b", 3'000'000) + "a") == Ids{2, 5, 3});
+  CHECK(ids("a" + repeat("\u0301", 200'000)) == Ids{2, 5, 3});
+  CHECK(ids("i" + repeat("\u302e\U0001d165", 100'000) + "a") == Ids{2, 1, 3});  // kept, and of two classes
+  CHECK(ids(repeat("\u302e\U0001d16d\U0001d165\u1b44", 50'000)) == Ids{2, 1, 3});
+  CHECK(ids(repeat("[MASK", 400'000)).size() == 200'000);
+  CHECK(ids(repeat("a ", 1'000'000)).size() == 200'000);
+  CHECK(ids(repeat(" ", 2'000'000)) == Ids{2, 3});
+  CHECK(ids(repeat("\u200b", 600'000) + "a") == Ids{2, 5, 3});
   CHECK(ids(repeat(repeat("a", 99) + "b ", 100'000)) == [] {  // cut nearly to the end, then unknown
     Ids unknown(100'002, 1);
     unknown.front() = 2;

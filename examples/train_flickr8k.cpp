@@ -78,6 +78,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"augment", options.encode.augment},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
+          {"linear_heads", options.training.linear_heads},
           {"size", options.training.size},
           {"seed", options.training.seed}};
 }
@@ -311,6 +312,8 @@ int main(int argc, char** argv) {
       .fraction();
   program.option("--temperature", &options.training.temperature, "of the soft losses, default 1").positive();
   program.option("--dropout", &options.training.dropout, "default 0.1").fraction();
+  program.option("--linear-heads", &options.training.linear_heads,
+                 "for each side one linear projection, as in CLIP, instead of a projection head");
   program.option("--cache", &options.cache, "folder for the encoders' features (default: OUTPUT/cache)");
   program.option("--resume", &options.resume, "go on from the last checkpoint of OUTPUT");
   program.option("--skip-bad", &options.encode.skip_bad, "leave out pictures that cannot be read");

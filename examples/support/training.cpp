@@ -25,6 +25,10 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 DualHeads new_heads(std::int64_t text_size, std::int64_t image_size, const TrainingOptions& options, Random& random) {
   DualHeads heads(text_size, image_size, options.size, random, options.dropout);
+  if (options.linear_heads) {
+    heads.text.make_linear();
+    heads.image.make_linear();
+  }
   if (options.loss == Loss::info_nce || options.loss == Loss::siglip)
     heads.logit_scale = Tensor::of({options.loss == Loss::siglip ? std::log(10.0) : std::log(1 / 0.07)});
   if (options.loss == Loss::siglip) heads.logit_bias = Tensor::of({-10});

@@ -24,6 +24,8 @@ DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_
   const SafeTensors file = SafeTensors::open(folder / "model.safetensors");
   check_model_size(size * (text_size + image_size + 2 * size + 8), json.path(), file);
   DualHeads heads(text_size, image_size, size, Init::none());
+  if (!file.has("text_projection.fc.weight")) heads.text.make_linear();
+  if (!file.has("image_projection.fc.weight")) heads.image.make_linear();
   if (file.has("logit_scale")) heads.logit_scale = Tensor({1});
   if (file.has("logit_bias")) heads.logit_bias = Tensor({1});
   clip::load(members(heads), file);

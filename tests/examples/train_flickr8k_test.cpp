@@ -105,8 +105,10 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
   const std::string given = read_file(job.folder / "bert/model.safetensors");
   fs::remove(job.folder / "resnet/model.safetensors");
   CHECK(contains(job.train("run").error, "--train-encoders image trains new ones"));
-  const std::vector<std::string> options = {"--train-encoders", "--dtype", "bf16", "--loss",   "infonce", "--schedule",
-                                            "cosine",           "--ema",   "0.9",  "--warmup", "2",       "--augment"};
+  CHECK(contains(job.train("run", {"--start-scale", "0.5"}).error, "--start-scale goes with --augment"));
+  const std::vector<std::string> options = {
+      "--train-encoders", "--dtype", "bf16",      "--loss",        "infonce", "--schedule",    "cosine", "--ema", "0.9",
+      "--warmup",         "2",       "--augment", "--start-scale", "0.75",    "--linear-heads"};
   const Outcome trained = job.train("run", options);
   REQUIRE(trained.status == 0);
   CHECK(contains(trained.out, "test: 15 captions, 3 pictures"));
@@ -114,6 +116,7 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
   CHECK(read_file(job.folder / "run/model/text/model.safetensors") != given);
   const Outcome judged = run_program("evaluate", {"--run", job.folder / "run", "--split", "test", "--json"});
   CHECK(judged.status == 0);
+  CHECK_FALSE(contains(read_file(job.folder / "run/model/model.safetensors"), "fc.weight"));
   CHECK(run_program("embed", {"--model", job.folder / "run/model/image", "--images", job.folder / "data/Images",
                               "--output", job.folder / "images.npy"})
             .status == 0);

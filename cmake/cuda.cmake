@@ -7,7 +7,7 @@ if(CLIP_CUDA STREQUAL HOST)
   set(host_cuda ${PROJECT_SOURCE_DIR}/tests/host_cuda)
   # Device code counts in int, also what is an array's size; `unroll` is nvcc's.
   set_source_files_properties(${cuda_sources} PROPERTIES
-    LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas")
+    LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas" SKIP_PRECOMPILE_HEADERS ON)
   target_sources(clipcore PRIVATE ${cuda_sources} ${host_cuda}/executor.cpp ${host_cuda}/fiber.cpp)
   target_include_directories(clipcore PUBLIC $<BUILD_INTERFACE:${host_cuda}>)  # <cuda_runtime.h>
   return()

@@ -247,17 +247,17 @@ TEST_CASE("CUDA siglip_loss", "[kernels][cuda]") {
 TEST_CASE("CUDA soft_target_loss", "[kernels][cuda]") {
   if (!have_device()) return;
   for (const Case& c : cases)
-    for (const bool detached : {true, false})
-      for (const float tau : {0.5f, 2.0f}) {
-        INFO(c.n << " pairs of " << c.d << " dimensions, tau " << tau << (detached ? ", detached" : ""));
-        Pairs pairs(c.n, c.d, 0.5, c.shift);
-        pairs.check_loss(
-            [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v,
-                float* scratch) {
-              cuda::soft_target_loss(loss, gradients, t, v, tau, detached, c.n, c.d, scratch, nullptr);
-            },
-            pairs.naive().soft_targets(static_cast<double>(tau), detached), false, 2e-5);
-      }
+    for (const bool detached : {true, false}) {
+      const float tau = detached ? 0.5f : 2.0f;
+      INFO(c.n << " pairs of " << c.d << " dimensions" << (detached ? ", detached" : ""));
+      Pairs pairs(c.n, c.d, 0.5, c.shift);
+      pairs.check_loss(
+          [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v,
+              float* scratch) {
+            cuda::soft_target_loss(loss, gradients, t, v, tau, detached, c.n, c.d, scratch, nullptr);
+          },
+          pairs.naive().soft_targets(static_cast<double>(tau), detached), false, 2e-5);
+    }
 }
 
 TEST_CASE("CUDA soft_target_loss of logits in the hundreds", "[kernels][cuda]") {

@@ -27,6 +27,12 @@ const Json& golden() {
   return json;
 }
 
+#ifdef CLIP_SANITIZED  // which is slow, and further on no code point is treated in another way
+constexpr char32_t code_points = 0x20000;
+#else
+constexpr char32_t code_points = 0x110000;
+#endif
+
 std::string utf8(char32_t code) {
   char bytes[4];
   return {bytes, put_code_point(code, bytes)};
@@ -125,13 +131,14 @@ TEST_CASE("ClipTokenizer gives both references' ids for texts of all kinds", "[t
 
 TEST_CASE("ClipTokenizer treats every code point as both references do", "[text]") {
   std::vector<std::string> texts;  // of 256 code points each: by itself, and between letters
-  for (char32_t c = 0; c < 0x110000; ++c) {
+  for (char32_t c = 0; c < code_points; ++c) {
     if (c % 256 == 0) texts.emplace_back();
     if (c != '\n' && (c < 0xd800 || c >= 0xe000)) texts.back() += utf8(c) + " a" + utf8(c) + "b ";
   }
   for (const std::string pipeline : {"huggingface", "openai"}) {
-    const auto expected =
+    auto expected =
         golden()[std::string("characters of ").append(pipeline)].get<std::vector<std::string>>();  // of 16 texts each
+    expected.resize(code_points / 4096);
     const auto ids = ids_of(tokenizer_of(pipeline).encode(texts));
     REQUIRE(ids.size() == 16 * expected.size());
     for (std::size_t block = 0; block < expected.size(); ++block) {

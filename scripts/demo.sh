@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-epochs=24 name=clipart
+epochs=18 name=clipart
 case "${1:-}" in
   "") ;;
   --quick) epochs=4 name=clipart-quick ;;
@@ -45,9 +45,9 @@ END
 stage "training, $epochs epochs"
 if [ ! -e "$run/done" ]; then
   "$bin/train_flickr8k" --data "$data" --text-model "$text" --image-model "$image" --output "$run" --cache "$cache" \
-    --train-encoders image --augment --loss infonce --batch 256 --epochs "$epochs" --dtype bf16 --seed 1 \
-    --dropout 0.3 --schedule cosine --warmup 50 --lr 1e-3 --image-lr 2e-3 --encoder-weight-decay 0.05 --no-decay-norms \
-    --clip-norm 1 --ema 0.99 --keep-last --resume
+    --train-encoders image --augment --start-scale 0.75 --loss infonce --linear-heads --batch 256 --epochs "$epochs" \
+    --dtype bf16 --seed 1 --schedule cosine --warmup 100 --lr 1e-3 --image-lr 1e-3 --weight-decay 0.05 \
+    --encoder-weight-decay 0.05 --no-decay-norms --clip-norm 1 --ema 0.995 --keep-last --resume
   touch "$run/done"
 fi
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes data/clipart, some 5,800 captioned pictures in Flickr8k's layout, of clip art, emoji and stamps that Debian
+# Makes data/clipart, some 6,200 captioned pictures in Flickr8k's layout, of clip art, emoji and stamps that Debian
 # packages carry. They are downloaded (340 MB) and unpacked (800 MB) into downloads/clipart, not installed. Needs
 # make_clipart, whose folder may be given, and models/all-MiniLM-L6-v2. Can be interrupted and repeated at any time.
 set -euo pipefail

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <set>
 
 #include "clip/autograd.hpp"
 #include "clip/core/random.hpp"
@@ -132,7 +133,9 @@ void check_op(const std::string& name, const Op& op, const Reference& reference,
         check_values(op, reference, inputs, type, device, options);
       } catch (const Error& error) {
         if (device.is_cpu() || std::string(error.what()).find("no CUDA kernel") == std::string::npos) throw;
-        std::cerr << "note: " << name << " is not tested on " << device << ": " << error.what() << "\n";
+        static std::set<std::string> said;
+        if (said.insert(error.what()).second)
+          std::cerr << "note: not tested on " << device << ": " << error.what() << "\n";
       }
     }
 }

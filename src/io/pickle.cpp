@@ -19,7 +19,7 @@ using Kind = PickleValue::Kind;
 using Ref = std::uint32_t;
 
 constexpr std::size_t longest_name = 4096, longest_storage_key = 255;
-constexpr std::size_t most_values = 4'000'000, most_steps = 64'000'000;
+constexpr std::size_t most_values = 1'000'000, most_steps = 64'000'000;
 
 constexpr std::string_view rebuild_tensor = "torch._utils _rebuild_tensor_v2", storage_tag = "storage",
                            rebuild_parameter = "torch._utils _rebuild_parameter",

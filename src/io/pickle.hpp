@@ -41,7 +41,7 @@ struct Pickle {
 };
 
 /// Runs one pickle, up to its STOP. Throws, naming file, opcode and name, on whatever the rules above do not allow, on
-/// malformed or endless programs, and on more than four million values.
+/// malformed or endless programs, and on more than a million values.
 Pickle read_pickle(ByteReader& bytes);
 
 }  // namespace clip

@@ -132,7 +132,7 @@ TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_
     REQUIRE(job.train(whole, more).status == 0);
     fs::remove_all(job.folder / "cache");  // so that encoding is interrupted too
     int status = -1, stops = 0;
-    for (int milliseconds = 20; status != 0; milliseconds += 1 + milliseconds / 5, ++stops) {
+    for (int milliseconds = 20; status != 0; milliseconds += 1 + milliseconds / 3, ++stops) {
       const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
       status = interrupt_program(
           "train_flickr8k", job.command(parts, more), [&] { return std::chrono::steady_clock::now() >= end; },

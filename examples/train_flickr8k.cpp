@@ -166,6 +166,8 @@ void choose_models(Options& options) {
   if (options.recipe == "book") throw WrongUsage("--recipe book is not for --clip-model");
   if (options.training.start_scale != 1)
     throw WrongUsage("--start-scale is not for --clip-model, whose pictures have one size");
+  if (options.trains_clip() && options.training.linear_heads)
+    throw WrongUsage("--linear-heads goes with heads; --train-encoders trains CLIP without any");
   if (options.trains_clip() && options.loss != "infonce")
     throw WrongUsage("--train-encoders trains CLIP with --loss infonce");
   check(ClipEncoder::is_in(options.clip_model), "--clip-model", "there is no CLIP in ", quoted(options.clip_model),
@@ -191,8 +193,8 @@ void train(const Program& program, Options& options) {
     throw WrongUsage("--augment goes with --train-encoders image or both: a frozen encoder sees each picture once");
   if (options.training.start_scale != 1 && !options.encode.augment)
     throw WrongUsage("--start-scale goes with --augment");
-  check(options.trains("image") || has_weights(options.encode.image_model), "--image-model", "there are no weights in ",
-        quoted(options.encode.image_model), ": --train-encoders image trains new ones");
+  check(options.encode.clip || options.trains("image") || has_weights(options.encode.image_model), "--image-model",
+        "there are no weights in ", quoted(options.encode.image_model), ": --train-encoders image trains new ones");
   Captions data = read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book});
   if (options.limit > 0) data = limited(data, options.limit);
   for (const Problem& problem : data.problems) program.warn(message(problem));
@@ -220,8 +222,10 @@ void train(const Program& program, Options& options) {
   const Json config = configuration(options, program, data);
   Training training(pairs, encoders(program, options), std::move(train), std::move(val), options.training, options.run,
                     config.dump());
-  if (options.resume && !training.resume([&](const std::string& what) { program.warn(what); }))
-    program.warn("nothing to resume in " + quoted(options.run) + ": starting afresh");
+  const bool resumed = options.resume && training.resume([&](const std::string& what) { program.warn(what); });
+  if (options.resume && !resumed) program.warn("nothing to resume in " + quoted(options.run) + ": starting afresh");
+  if (!resumed)
+    fs::remove_all(options.run / "model");  // of a run whose checkpoints were removed, perhaps of other kind
 
   {
     Progress progress("pairs", training.pairs_left(), program.quiet);
@@ -285,6 +289,7 @@ int main(int argc, char** argv) {
   program
       .option("--start-scale", &options.training.start_scale,
               "of the pictures' width and height in the first half of training, such as 0.75; goes with --augment")
+      .positive()
       .fraction();
   program
       .option("--micro-batch", &options.training.micro_batch,
@@ -313,7 +318,7 @@ int main(int argc, char** argv) {
   program.option("--temperature", &options.training.temperature, "of the soft losses, default 1").positive();
   program.option("--dropout", &options.training.dropout, "default 0.1").fraction();
   program.option("--linear-heads", &options.training.linear_heads,
-                 "for each side one linear projection, as in CLIP, instead of a projection head");
+                 "for each side one linear projection instead of a projection head");
   program.option("--cache", &options.cache, "folder for the encoders' features (default: OUTPUT/cache)");
   program.option("--resume", &options.resume, "go on from the last checkpoint of OUTPUT");
   program.option("--skip-bad", &options.encode.skip_bad, "leave out pictures that cannot be read");

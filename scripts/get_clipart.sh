@@ -36,13 +36,13 @@ download() {
   mv -T "$folder.partial" "$folder"
 }
 
-if [ ! -e "$unpacked" ]; then
-  for package in "${packages[@]}"; do download "$package"; done
-  say "unpacking"
-  rm -rf "$unpacked.partial"
-  for package in "${packages[@]}"; do dpkg-deb -x "$downloads/$package"/*.deb "$unpacked.partial"; done
-  mv -T "$unpacked.partial" "$unpacked"
-  for package in "${packages[@]}"; do rm -r "${downloads:?}/$package"; done
-fi
+for package in "${packages[@]}"; do
+  [ ! -e "$unpacked/.$package" ] || continue
+  download "$package"
+  say "unpacking $package"
+  dpkg-deb -x "$downloads/$package"/*.deb "$unpacked"
+  touch "$unpacked/.$package"
+  rm -r "${downloads:?}/$package"
+done
 mkdir -p "$(dirname "$data")"
 "$make_clipart" "$unpacked" "$data" --words "$unpacked/usr/share/dict/american-english-large" "$vocabulary"

@@ -36,7 +36,7 @@ struct TrainingOptions {
   double start_scale = 1;   ///< of the pictures' sides in the first half of the steps: faster, and varies their size
   double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
-  bool linear_heads = false;  ///< a projection alone for each side, as in CLIP
+  bool linear_heads = false;  ///< a projection alone for each side
   std::int64_t size = 256;    ///< of the shared space
   dtype type = dtype::f32;    ///< that encoders compute in
   std::uint64_t seed = 0;

@@ -12,9 +12,9 @@
 namespace clip {
 namespace {
 
-constexpr std::size_t most_tensors = 100'000;
+constexpr std::size_t most_tensors = 100'000;  // ten times what the largest models have
 
-/// Takes the parser's events one by one: a document of a million tensors would cost far more as a tree. The format has
+/// Takes the parser's events one by one: a document of so many tensors would cost far more as a tree. The format has
 /// three levels, so anything deeper is already wrong.
 class HeaderReader : public Json::json_sax_t {
  public:

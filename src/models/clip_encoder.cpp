@@ -48,7 +48,11 @@ Tensor ClipEncoder::embed_images(const Tensor& images) const {
 }
 
 void save_clip(Clip& model, const std::filesystem::path& from, const std::filesystem::path& folder) {
-  if (!ClipEncoder::is_in(folder)) link_folder(from, folder);
+  if (!ClipEncoder::is_in(folder)) {
+    check(!is_there(folder) || list_folder(folder).empty(), "save_clip", quoted(folder),
+          " holds something that is no CLIP: expected a CLIP's folder, or a new one");
+    link_folder(from, folder);
+  }
   replace_weights(members(model), folder);
 }
 

@@ -5,6 +5,7 @@
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
 #include "clip/ops/cast.hpp"
+#include "src/io/folder.hpp"
 #include "src/io/json.hpp"
 #include "src/models/model_folder.hpp"
 #include "src/models/model_size.hpp"
@@ -12,10 +13,6 @@
 
 namespace clip {
 namespace fs = std::filesystem;
-
-bool DualEncoder::is_in(const fs::path& folder) {
-  return JsonFile(folder / "config.json").text("model_type", "") == "dual_encoder";
-}
 
 DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_t image_size) {
   const JsonFile json(folder / "config.json");
@@ -33,6 +30,10 @@ DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_
 }
 
 DualEncoder DualEncoder::load(const fs::path& folder, const Device& device, dtype type) {
+  check(
+      !is_folder(folder / "clip"), "dual_encoder", quoted(folder),
+      " holds heads on the features of a CLIP, not of two encoders: ClipEncoder::load reads that in its folder clip, ",
+      "and load_heads the heads");
   TextEncoder text = TextEncoder::load(folder / "text", device, type);
   ImageEncoder image = ImageEncoder::load(folder / "image", device, type);
   DualHeads heads = load_heads(folder, text.config().size, image.model.config.widths.back());

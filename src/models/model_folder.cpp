@@ -12,21 +12,27 @@ namespace fs = std::filesystem;
 
 void link_folder(const fs::path& from, const fs::path& to) {
   check(is_folder(from), "model", "expected a model folder, but ", quoted(from), " is none");
-  fs::path part = to;
+  const fs::path target = to.has_filename() ? to : to.parent_path();  // "x/" is x
+  fs::path part = target;
   part += ".part";
   std::error_code error;
   fs::remove_all(part, error);
   check(!error, "model", "cannot replace the folder ", quoted(part), ": ", error.message());
-  make_folder(part);
-  for (const fs::path& file : files_below(from)) {
-    const fs::path target = part / file.lexically_relative(from), source = fs::canonical(file, error);
-    make_folder(target.parent_path());
-    if (!error) fs::create_hard_link(source, target, error);
-    if (error) write_file(target, read_file(file, std::uint64_t{1} << 40));
+  try {
+    make_folder(part);
+    for (const fs::path& file : files_below(from)) {
+      const fs::path copy = part / file.lexically_relative(from), source = fs::canonical(file, error);
+      make_folder(copy.parent_path());
+      if (!error) fs::create_hard_link(source, copy, error);
+      if (error) write_file(copy, read_file(file, std::uint64_t{1} << 40));
+    }
+  } catch (...) {
+    fs::remove_all(part, error);
+    throw;
   }
-  fs::remove_all(to, error);
-  if (!error) fs::rename(part, to, error);
-  check(!error, "model", "cannot replace the folder ", quoted(to), ": ", error.message());
+  fs::remove_all(target, error);
+  if (!error) fs::rename(part, target, error);
+  check(!error, "model", "cannot replace the folder ", quoted(target), ": ", error.message());
 }
 
 void replace_weights(const std::vector<Member>& weights, const fs::path& folder) {

@@ -22,10 +22,9 @@ inline void check_indices(const Tensor& indices, std::int64_t limit, const Devic
                           const char* what) {
   check(indices.device() == device, op, "expected ", what, " on ", device, ", got ", indices.device());
   dispatch_index(indices.dtype(), op, [&]<class I>() {
-    std::int64_t bad = 0;
     const Tensor here = to(indices, Device::cpu());
     const I* values = here.data<I>();
-    bad = kernels::cpu::first_outside(values, indices.numel(), limit);
+    const std::int64_t bad = kernels::cpu::first_outside(values, indices.numel(), limit);
     if (bad != indices.numel())
       fail(op, "expected ", what, " within [0, ", limit, "), got ", values[bad], " at ",
            coordinates(indices.shape(), bad));

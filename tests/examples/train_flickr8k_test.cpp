@@ -58,6 +58,8 @@ struct Job {
   /// All that a finished run knows, but how long it took.
   std::string result(const std::string& run) const {
     std::string all;
+    for (const char* file : {"model/model.safetensors", "index/embeddings.safetensors", "config.json"})
+      REQUIRE(fs::exists(folder / run / file));
     for (const char* file : {"model/model.safetensors", "model/text/model.safetensors", "model/image/model.safetensors",
                              "model/clip/model.safetensors", "index/embeddings.safetensors", "config.json"})
       if (fs::exists(folder / run / file)) all += read_file(folder / run / file);

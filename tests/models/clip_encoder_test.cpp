@@ -7,6 +7,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/image/image.hpp"
+#include "clip/io/file.hpp"
 #include "clip/models/clip_guide.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/reduce.hpp"
@@ -76,6 +77,22 @@ TEST_CASE("a CLIP encoder tokenises, prepares, embeds and scores", "[clip]") {
 
   folder.write("preprocessor_config.json", R"({"size": {"shortest_edge": 24}, "crop_size": 24})");
   CHECK(throws_with([&] { ClipEncoder::load(folder.path()); }, "expected pictures to be made 32 x 32 in "));
+}
+
+TEST_CASE("a CLIP is saved beside what was loaded, and nowhere else", "[clip]") {
+  const NoGrad guard;
+  const TemporaryFolder folder;
+  write_small_clip(folder / "given");
+  ClipEncoder encoder = ClipEncoder::load(folder / "given");
+  encoder.model.logit_scale.fill(3);
+  for (int again = 0; again < 2; ++again) save_clip(encoder.model, folder / "given", folder / "new/");
+  CHECK(ClipEncoder::load(folder / "new").model.logit_scale.item() == 3);
+  CHECK(ClipEncoder::load(folder / "given").model.logit_scale.item() != 3);
+  std::filesystem::create_directory(folder / "other");
+  write_file(folder / "other/letter.txt", "dear");
+  CHECK(throws_with([&] { save_clip(encoder.model, folder / "given", folder / "other"); },
+                    "holds something that is no CLIP"));
+  CHECK(read_file(folder / "other/letter.txt") == "dear");
 }
 
 TEST_CASE("a CLIP guides pictures of any size toward a prompt", "[clip]") {

@@ -32,7 +32,8 @@ struct ClipEncoder {
 };
 
 /// Writes the folder of a CLIP that was trained further: these weights, and the other files of the folder `from`,
-/// linked where the file system can, else copied.
+/// linked where the file system can, else copied. In a folder that holds a CLIP already only the weights are replaced;
+/// throws where it holds anything else.
 void save_clip(Clip& model, const std::filesystem::path& from, const std::filesystem::path& folder);
 
 /// How well each picture fits its text, f32 [N]: 100 max(cos, 0), as torchmetrics' CLIPScore (Hessel et al.,

@@ -35,8 +35,6 @@ struct DualEncoder {
 
   /// Throws as the loading of the parts does.
   static DualEncoder load(const std::filesystem::path& folder, const Device& device = {}, dtype type = dtype::f32);
-  /// Whether a folder holds one.
-  static bool is_in(const std::filesystem::path& folder);
 
   /// f32 [B, size]
   Tensor embed_texts(std::span<const std::string> texts) const { return heads.text(text(texts)); }

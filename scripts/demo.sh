@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 epochs=18 name=clipart
 case "${1:-}" in
   "") ;;
-  --quick) epochs=4 name=clipart-quick ;;
+  --quick) epochs=9 name=clipart-quick ;;
   *) echo "usage: scripts/demo.sh [--quick]" >&2; exit 2 ;;
 esac
 bin=build/release/bin data=data/clipart text=models/all-MiniLM-L6-v2 image=models/resnet18-small run=runs/$name

@@ -8,6 +8,14 @@ if(CLIP_CUDA STREQUAL HOST)
   # Device code counts in int, also what is an array's size; `unroll` is nvcc's.
   set_source_files_properties(${cuda_sources} PROPERTIES
     LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas" SKIP_PRECOMPILE_HEADERS ON)
+  # The executor, and the kernels whose tests would otherwise take longer than it takes to optimise them.
+  set(long_tests executor.cpp fiber.cpp)
+  list(TRANSFORM long_tests PREPEND ${host_cuda}/)
+  foreach(kernel contrastive layer_norm projection_head soft_target)
+    list(APPEND long_tests ${PROJECT_SOURCE_DIR}/kernels/${kernel}_cuda.cu)
+  endforeach()
+  set_property(SOURCE ${long_tests} APPEND PROPERTY COMPILE_OPTIONS -O1)
+  set_property(SOURCE ${long_tests} PROPERTY SKIP_PRECOMPILE_HEADERS ON)
   target_sources(clipcore PRIVATE ${cuda_sources} ${host_cuda}/executor.cpp ${host_cuda}/fiber.cpp)
   target_include_directories(clipcore PUBLIC $<BUILD_INTERFACE:${host_cuda}>)  # <cuda_runtime.h>
   return()

@@ -5,6 +5,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/sanitized.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -157,11 +158,14 @@ TEST_CASE("a pickle nested very deeply, or very long, costs neither stack nor me
     for (std::size_t i = 0; i < times; ++i) all += text;
     return all;
   };
-  CHECK(pickle_refused("\x80\x02" + repeat("]", 900'000) + repeat("a", 899'999) + ".", "holds no tensors"));
-  CHECK(pickle_refused("\x80\x02N" + repeat("\x85", 800'000) + ".", "holds no tensors"));
-  CHECK(pickle_refused("\x80\x02" + repeat("]", 1'000'001), "more than 1000000 values"));
-  CHECK(pickle_refused("\x80\x02" + repeat("(", 1'000'001), "more than 1000000 values"));
-  CHECK(pickle_refused("\x80\x02Nq\x01" + repeat("h\x01", 1'000'001), "more than 1000000 values"));
+  constexpr std::size_t depth = shorter(800'000);
+  CHECK(pickle_refused("\x80\x02" + repeat("]", depth) + repeat("a", depth - 1) + ".", "holds no tensors"));
+  CHECK(pickle_refused("\x80\x02N" + repeat("\x85", depth) + ".", "holds no tensors"));
+  if (!sanitized) {  // which takes a minute
+    CHECK(pickle_refused("\x80\x02" + repeat("]", 1'000'001), "more than 1000000 values"));
+    CHECK(pickle_refused("\x80\x02" + repeat("(", 1'000'001), "more than 1000000 values"));
+    CHECK(pickle_refused("\x80\x02Nq\x01" + repeat("h\x01", 1'000'001), "more than 1000000 values"));
+  }
   // A module that contains itself, and modules that each contain the next one twice.
   const std::string module = "c__torch__\nM\n)\x81", a = pickled_text("a"), b = pickled_text("b");
   CHECK(pickle_refused("\x80\x02" + module + "q\x01}" + a + "h\x01sb.", "names that are too long"));
@@ -287,7 +291,7 @@ TEST_CASE("archives cut off anywhere are errors, and with any bit flipped no cra
     const std::string whole = read_file(test_data("archive/" + file));
     for (std::size_t length = 0; length < whole.size(); ++length)
       if (!refused(whole.substr(0, length), "x.pt")) FAIL(file << " cut to " << length);
-    for (std::size_t bit = 0; bit < 8 * whole.size(); bit += 11) {
+    for (std::size_t bit = 0; bit < 8 * whole.size(); bit += sanitized ? 37 : 11) {
       std::string flipped = whole;
       flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
       must_survive(flipped);

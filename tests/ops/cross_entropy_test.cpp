@@ -8,6 +8,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/sanitized.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -43,7 +44,7 @@ Array one_hot(const std::vector<std::int64_t>& classes, std::int64_t cols) {
 TEST_CASE("cross_entropy agrees with a double loop and its differences", "[ops]") {
   for (const std::int64_t cols : awkward)
     for (const std::int64_t rows : {1, 3, 100}) {
-      if (cols == 0) continue;
+      if (cols == 0 || (sanitized && rows * cols > 10'000)) continue;
       const Array logits = random_array({rows, cols}, -4, 4);
       const std::vector<std::int64_t> classes = some_classes(rows, cols);
       const Tensor index = Tensor::from(classes, {rows});

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
-#include <set>
+#include <iterator>
+#include <string>
 
 #include "clip/autograd.hpp"
 #include "clip/core/random.hpp"
@@ -120,6 +121,15 @@ void check_values(const Op& op, const Reference& reference, const std::vector<Ar
   }
 }
 
+/// Whether the message is that of an op which has no CUDA kernel yet; every other op must run on every device.
+bool lacks_cuda_kernel(const std::string& message) {
+  constexpr const char* ops[] = {"attention", "batch_norm", "concat",     "conv2d",  "gather",          "linear",
+                                 "matmul",    "max",        "max_pool2d", "permute", "projection_head", "slice"};
+  return message.find("no CUDA kernel") != std::string::npos &&
+         std::any_of(std::begin(ops), std::end(ops),
+                     [&](const char* op) { return message.starts_with(std::string("[").append(op).append("] ")); });
+}
+
 }  // namespace
 
 void check_op(const std::string& name, const Op& op, const Reference& reference, const std::vector<Array>& inputs,
@@ -132,10 +142,7 @@ void check_op(const std::string& name, const Op& op, const Reference& reference,
       try {
         check_values(op, reference, inputs, type, device, options);
       } catch (const Error& error) {
-        if (device.is_cpu() || std::string(error.what()).find("no CUDA kernel") == std::string::npos) throw;
-        static std::set<std::string> said;
-        if (said.insert(error.what()).second)
-          std::cerr << "note: not tested on " << device << ": " << error.what() << "\n";
+        if (device.is_cpu() || !lacks_cuda_kernel(error.what())) throw;
       }
     }
 }

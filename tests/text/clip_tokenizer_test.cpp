@@ -10,6 +10,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/sanitized.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -27,11 +28,8 @@ const Json& golden() {
   return json;
 }
 
-#ifdef CLIP_SANITIZED  // which is slow: the release preset tests all
-constexpr char32_t code_points = 0x20000;
-#else
-constexpr char32_t code_points = 0x110000;
-#endif
+/// Blocks of 4096 code points: all, or where sanitizers make it slow those that the tables tell apart.
+bool is_tested(std::size_t block) { return !sanitized || block < 0x20 || block == 0x2f || block == 0xe0; }
 
 std::string utf8(char32_t code) {
   char bytes[4];
@@ -131,19 +129,22 @@ TEST_CASE("ClipTokenizer gives both references' ids for texts of all kinds", "[t
 
 TEST_CASE("ClipTokenizer treats every code point as both references do", "[text]") {
   std::vector<std::string> texts;  // of 256 code points each: by itself, and between letters
-  for (char32_t c = 0; c < code_points; ++c) {
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    if (!is_tested(c / 4096)) continue;
     if (c % 256 == 0) texts.emplace_back();
     if (c != '\n' && (c < 0xd800 || c >= 0xe000)) texts.back() += utf8(c) + " a" + utf8(c) + "b ";
   }
   for (const std::string pipeline : {"huggingface", "openai"}) {
-    auto expected =
+    const auto expected =
         golden()[std::string("characters of ").append(pipeline)].get<std::vector<std::string>>();  // of 16 texts each
-    expected.resize(code_points / 4096);
     const auto ids = ids_of(tokenizer_of(pipeline).encode(texts));
-    REQUIRE(ids.size() == 16 * expected.size());
+    REQUIRE(expected.size() == 0x110);
+    auto text = ids.begin();
     for (std::size_t block = 0; block < expected.size(); ++block) {
+      if (!is_tested(block)) continue;
+      REQUIRE(ids.end() - text >= 16);
       std::uint64_t hash = fnv({});
-      for (std::size_t i = 0; i < 16; ++i) hash = fnv(ids[16 * block + i], hash);
+      for (const auto end = text + 16; text != end; ++text) hash = fnv(*text, hash);
       INFO(pipeline << ", from code point " << hex(block * 4096));
       CHECK(hex(hash) == expected[block]);
     }
@@ -230,20 +231,20 @@ TEST_CASE("ClipTokenizer takes long lines in its stride", "[text]") {
     const auto count = [&](const std::string& text) {
       return ids_of(tokenizer.encode({text}, {.truncate = true}))[0].size();
     };
-    CHECK(count(repeat("the ", 400'000)) == 77);
-    CHECK(count(repeat("th", 100'000)) == 77);  // one word
-    CHECK(count(repeat("!", 200'000)) == 77);
-    CHECK(count(repeat(" ", 2'000'000)) == 2);
-    CHECK(count(std::string("a").append(repeat("\u0301\u0327", 100'000))) == 77);
-    CHECK(count(repeat("\u03a3\u0301", 100'000)) == 77);
-    CHECK(count(repeat("&", 200'000)) == 77);
-    CHECK(count(repeat("\x1b[11111", 100'000)) == 77);
-    CHECK(count(repeat("<|startoftext", 60'000)) == 77);
+    CHECK(count(repeat("the ", shorter(2'000'000))) == 77);
+    CHECK(count(repeat("th", shorter(500'000))) == 77);  // one word
+    CHECK(count(repeat("!", shorter(1'000'000))) == 77);
+    CHECK(count(repeat(" ", shorter(2'000'000))) == 2);
+    CHECK(count(std::string("a").append(repeat("\u0301\u0327", shorter(500'000)))) == 77);
+    CHECK(count(repeat("\u03a3\u0301", shorter(500'000))) == 77);
+    CHECK(count(repeat("&", shorter(1'000'000))) == 77);
+    CHECK(count(repeat("\x1b[11111", shorter(500'000))) == 77);
+    CHECK(count(repeat("<|startoftext", shorter(300'000))) == 77);
   }
   const ClipTokenizer openai = ClipTokenizer::load(Folder(R"({"pipeline": "openai"})").path());
   const auto last = [&](const std::string& text) { return ids_of(openai.encode({text}))[0]; };
   const std::int32_t ampersand = 5 + 256;
-  CHECK(last(std::string("&").append(repeat("amp;", 200'000))) ==
+  CHECK(last(std::string("&").append(repeat("amp;", shorter(200'000)))) ==
         Ids{516, ampersand, 517});  // each entity completes the next
 }
 

@@ -10,6 +10,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/sanitized.hpp"
 #include "tests/support/temporary.hpp"
 
 using namespace clip;
@@ -68,11 +69,8 @@ std::string hex(std::uint64_t value) {
   return digits;
 }
 
-#ifdef CLIP_SANITIZED  // which is slow: the release preset tests all
-constexpr char32_t code_points = 0x20000;
-#else
-constexpr char32_t code_points = 0x110000;
-#endif
+/// Blocks of 4096 code points: all, or where sanitizers make it slow those that the tables tell apart.
+bool is_tested(std::size_t block) { return !sanitized || block < 0x20 || block == 0x2f || block == 0xe0; }
 
 std::string utf8(char32_t code) {
   char bytes[4];
@@ -104,18 +102,21 @@ TEST_CASE("WordPiece treats every code point as the reference does", "[text]") {
       pieces.push_back("##" + utf8(c));
     }
   std::vector<std::string> texts;  // of 256 code points each: by itself, and between letters
-  for (char32_t c = 0; c < code_points; ++c) {
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    if (!is_tested(c / 4096)) continue;
     if (c % 256 == 0) texts.emplace_back();
     if (!is_surrogate(c)) texts.back() += utf8(c) + " a" + utf8(c) + "b ";
   }
   for (const auto& [name, config] : settings) {
-    auto expected = golden()["characters"][name].get<std::vector<std::string>>();  // of 16 texts each
-    expected.resize(code_points / 4096);
+    const auto expected = golden()["characters"][name].get<std::vector<std::string>>();  // of 16 texts each
     const auto ids = ids_of(small(pieces, config).encode(texts));
-    REQUIRE(ids.size() == 16 * expected.size());
+    REQUIRE(expected.size() == 0x110);
+    auto text = ids.begin();
     for (std::size_t block = 0; block < expected.size(); ++block) {
+      if (!is_tested(block)) continue;
+      REQUIRE(ids.end() - text >= 16);
       std::uint64_t hash = fnv({});
-      for (std::size_t i = 0; i < 16; ++i) hash = fnv(ids[16 * block + i], hash);
+      for (const auto end = text + 16; text != end; ++text) hash = fnv(*text, hash);
       INFO(name << ", from code point " << hex(block * 4096));
       CHECK(hex(hash) == expected[block]);
     }
@@ -186,16 +187,16 @@ TEST_CASE("WordPiece takes long lines, words and runs of marks in its stride", "
     return all;
   };
   using Ids = std::vector<std::int32_t>;
-  CHECK(ids(repeat("a", 400'000)) == Ids{2, 1, 3});
-  CHECK(ids("a" + repeat("\u0301", 200'000)) == Ids{2, 5, 3});
-  CHECK(ids("i" + repeat("\u302e\U0001d165", 100'000) + "a") == Ids{2, 1, 3});  // kept, and of two classes
-  CHECK(ids(repeat("\u302e\U0001d16d\U0001d165\u1b44", 50'000)) == Ids{2, 1, 3});
-  CHECK(ids(repeat("[MASK", 400'000)).size() == 200'000);
-  CHECK(ids(repeat("a ", 1'000'000)).size() == 200'000);
-  CHECK(ids(repeat(" ", 2'000'000)) == Ids{2, 3});
-  CHECK(ids(repeat("\u200b", 600'000) + "a") == Ids{2, 5, 3});
-  CHECK(ids(repeat(repeat("a", 99) + "b ", 100'000)) == [] {  // cut nearly to the end, then unknown
-    Ids unknown(100'002, 1);
+  CHECK(ids(repeat("a", shorter(2'000'000))) == Ids{2, 1, 3});
+  CHECK(ids("a" + repeat("\u0301", shorter(1'000'000))) == Ids{2, 5, 3});
+  CHECK(ids("i" + repeat("\u302e\U0001d165", shorter(500'000)) + "a") == Ids{2, 1, 3});  // kept, and of two classes
+  CHECK(ids(repeat("\u302e\U0001d16d\U0001d165\u1b44", shorter(250'000))) == Ids{2, 1, 3});
+  CHECK(ids(repeat("[MASK", shorter(2'000'000))).size() == 200'000);
+  CHECK(ids(repeat("a ", shorter(2'000'000))).size() == 200'000);
+  CHECK(ids(repeat(" ", shorter(2'000'000))) == Ids{2, 3});
+  CHECK(ids(repeat("\u200b", shorter(3'000'000)) + "a") == Ids{2, 5, 3});
+  CHECK(ids(repeat(repeat("a", 99) + "b ", shorter(100'000))) == [] {  // cut nearly to the end, then unknown
+    Ids unknown(shorter(100'000) + 2, 1);
     unknown.front() = 2;
     unknown.back() = 3;
     return unknown;

@@ -27,7 +27,7 @@ class SafeTensors {
  public:
   /// Opens a `.safetensors` file, the `.safetensors.index.json` of a sharded model, or a folder that holds
   /// `model.safetensors` or its index. Throws, naming file and tensor, on whatever the format does not allow: also gaps
-  /// and overlaps, more than 8 dimensions, 1,000,000 tensors, or names of 4,096 bytes.
+  /// and overlaps, more than 8 dimensions, 100,000 tensors, or names of 4,096 bytes.
   static SafeTensors open(const std::filesystem::path& path);
 
   /// In the order of their bytes; of a sharded model, shard after shard.

@@ -4,7 +4,7 @@
 // A score depends on its query and its row alone: not on the other queries, the place of the row or the number of
 // threads. So results are the same however the work is split, equal rows have equal scores, and a rank counted here is
 // the rank found there. Rows are f32, or f16 widened exactly; all must pass `first_unsearchable`. With f16 rows no
-// number of a query may reach 32768.
+// number of a query may reach 32768. Rows of bytes stand for (byte - 128) times a factor of their own.
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
@@ -27,9 +27,10 @@ namespace cpu {
 TopKScratch top_k_scratch(const TopKShape& shape);
 
 /// The k rows of the largest scores for each query, the best first, of equal ones the lower row first: [queries, k].
+/// `factors` [rows] are those of bytes, which T is then; else null.
 template <class T>
-void top_k(float* scores, std::int64_t* indices, const float* queries, const T* rows, const TopKShape& shape,
-           void* scratch, std::int64_t workers);
+void top_k(float* scores, std::int64_t* indices, const float* queries, const T* rows, const float* factors,
+           const TopKShape& shape, void* scratch, std::int64_t workers);
 
 /// How many rows score at least `least[q]` for query q. Scratch as for `top_k`.
 template <class T>

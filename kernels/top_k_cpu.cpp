@@ -1,8 +1,8 @@
 // Every thread has a part of the rows, and walks it in tiles that stay in the cache while all queries pass over them. A
 // score is summed in sixteen lanes, one chain for each pair of query and row; blocks of 4 x 4 pairs keep the
-// multipliers busy and load each number once for four uses. Sixteen such chains become one vector of scores. f16 rows
-// are widened once a tile, or on the way where there is one query, which is bound by memory. A heap of the k best hits
-// of each query takes what beats its worst; the threads' heaps are merged at the end.
+// multipliers busy and load each number once for four uses. Sixteen such chains become one vector of scores. Rows of
+// f16 or bytes are widened once a tile, or on the way where there is one query, which is bound by memory. A heap of the
+// k best hits of each query takes what beats its worst; the threads' heaps are merged at the end.
 #include "kernels/top_k.hpp"
 
 #include <algorithm>
@@ -72,6 +72,20 @@ CLIP_INLINE f32x16 load_row(const f16* p, AllLanes) {
   return as_float(as_int(widen(v)) >> 3 & static_cast<std::int32_t>(0x8fffe000));
 }
 CLIP_INLINE f32x16 load_row(const f16* p, std::int64_t count) { return load(p, count) * 0x1p-112f; }
+using u8x16 = std::uint8_t __attribute__((vector_size(16)));
+CLIP_INLINE f32x16 load_row(const std::uint8_t* p, AllLanes) {
+  u8x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, f32x16) - 128;
+}
+CLIP_INLINE f32x16 load_row(const std::uint8_t* p, std::int64_t count) {
+  u8x16 v = {};
+  std::memcpy(&v, p, static_cast<std::size_t>(count));
+  return __builtin_convertvector(v, f32x16) - 128;
+}
+/// The same as they are.
+CLIP_INLINE f32x16 widened(const f16* p, auto count) { return load(p, count); }
+CLIP_INLINE f32x16 widened(const std::uint8_t* p, auto count) { return load_row(p, count); }
 template <class T>
 constexpr float query_scale = std::is_same_v<T, f16> ? 0x1p112f : 1.0f;
 
@@ -120,27 +134,34 @@ CLIP_INLINE void score_rows(float* scores, std::int64_t stride, const float* que
 
 /// visit(query, first row, number of rows, their scores) for all queries and tiles of rows [begin, end).
 template <int block, class T, class Visit>
-CLIP_INLINE void for_tiles(const float* queries, const T* rows, std::int64_t begin, std::int64_t end,
-                           const TopKShape& s, const Scratch& scratch, const Visit& visit) {
+CLIP_INLINE void for_tiles(const float* queries, const T* rows, const float* factors, std::int64_t begin,
+                           std::int64_t end, const TopKShape& s, const Scratch& scratch, const Visit& visit) {
   const std::int64_t tile = tile_rows(s.cols);
   for (std::int64_t first = begin; first < end; first += tile) {
     const std::int64_t count = std::min(tile, end - first);
+    const auto scored = [&](std::int64_t q, float* scores) __attribute__((always_inline)) {
+      if constexpr (std::is_same_v<T, std::uint8_t>)
+        for (std::int64_t i = 0; i < count; ++i) scores[i] *= factors[first + i];
+      visit(q, first, count, scores);
+    };
     const auto pass = [&](const auto* x) __attribute__((always_inline)) {
       std::int64_t q = 0;
       for (; q + block <= s.queries; q += block) {
         score_rows<block>(scratch.scores, tile, queries + q * s.cols, x, count, s.cols);
-        for (std::int64_t i = 0; i < block; ++i) visit(q + i, first, count, scratch.scores + i * tile);
+        for (std::int64_t i = 0; i < block; ++i) scored(q + i, scratch.scores + i * tile);
       }
       for (; q < s.queries; ++q) {
         score_rows<1>(scratch.scores, tile, queries + q * s.cols, x, count, s.cols);
-        visit(q, first, count, scratch.scores);
+        scored(q, scratch.scores);
       }
     };
-    if constexpr (std::is_same_v<T, f16>) {
+    if constexpr (!std::is_same_v<T, float>) {
       if (s.queries > 1) {
-        map(
-            scratch.tile, 0, count * s.cols, false, [](f32x16 v) __attribute__((always_inline)) { return v; },
-            rows + first * s.cols);
+        const T* const narrow = rows + first * s.cols;
+        for_vectors(
+            count * s.cols, [&](std::int64_t i, auto some) __attribute__((always_inline)) {
+              store(scratch.tile + i, widened(narrow + i, some), some);
+            });
         pass(static_cast<const float*>(scratch.tile));
         continue;
       }
@@ -151,8 +172,8 @@ CLIP_INLINE void for_tiles(const float* queries, const T* rows, std::int64_t beg
 
 /// All tiles of all workers, who run at the same time: visit(worker's scratch, query, …) as above. `sizes` start at 0.
 template <class T, class Visit>
-void for_workers(const float* queries, const T* rows, const TopKShape& s, void* scratch, std::int64_t workers,
-                 const Visit& visit) {
+void for_workers(const float* queries, const T* rows, const float* factors, const TopKShape& s, void* scratch,
+                 std::int64_t workers, const Visit& visit) {
   const bool many_registers = instruction_set() == InstructionSet::avx512;
   const auto run = [&]<int block>() {
     parallel_for(workers, 1, [&](std::int64_t first, std::int64_t last) {
@@ -160,7 +181,7 @@ void for_workers(const float* queries, const T* rows, const TopKShape& s, void* 
         const Scratch own = scratch_of(scratch, w, s);
         std::fill_n(own.sizes, s.queries, 0);
         for_tiles<block>(
-            queries, rows, s.rows * w / workers, s.rows * (w + 1) / workers, s, own,
+            queries, rows, factors, s.rows * w / workers, s.rows * (w + 1) / workers, s, own,
             [&](std::int64_t q, std::int64_t row, std::int64_t count, const float* scores)
                 __attribute__((always_inline)) { visit(own, q, row, count, scores); });
       }
@@ -193,10 +214,10 @@ TopKScratch top_k_scratch(const TopKShape& s) {
 }
 
 template <class T>
-void top_k(float* scores, std::int64_t* indices, const float* queries, const T* rows, const TopKShape& s, void* scratch,
-           std::int64_t workers) {
+void top_k(float* scores, std::int64_t* indices, const float* queries, const T* rows, const float* factors,
+           const TopKShape& s, void* scratch, std::int64_t workers) {
   for_workers(
-      queries, rows, s, scratch, workers,
+      queries, rows, factors, s, scratch, workers,
       [&](const Scratch& own, std::int64_t q, std::int64_t row, std::int64_t count, const float* found)
           __attribute__((always_inline)) {
             constexpr float lowest = -std::numeric_limits<float>::infinity();
@@ -230,7 +251,7 @@ template <class T>
 void count_at_least(std::int64_t* counts, const float* least, const float* queries, const T* rows, const TopKShape& s,
                     void* scratch, std::int64_t workers) {
   for_workers(
-      queries, rows, s, scratch, workers,
+      queries, rows, nullptr, s, scratch, workers,
       [&](const Scratch& own, std::int64_t q, std::int64_t, std::int64_t count, const float* found)
           __attribute__((always_inline)) {
             const f32x16 bound = splat(least[q]);
@@ -274,8 +295,12 @@ std::int64_t first_unsearchable(const T* rows, std::int64_t count, std::int64_t 
   return found == count ? -1 : found.load();
 }
 
-template void top_k(float*, std::int64_t*, const float*, const float*, const TopKShape&, void*, std::int64_t);
-template void top_k(float*, std::int64_t*, const float*, const f16*, const TopKShape&, void*, std::int64_t);
+template void top_k(float*, std::int64_t*, const float*, const float*, const float*, const TopKShape&, void*,
+                    std::int64_t);
+template void top_k(float*, std::int64_t*, const float*, const f16*, const float*, const TopKShape&, void*,
+                    std::int64_t);
+template void top_k(float*, std::int64_t*, const float*, const std::uint8_t*, const float*, const TopKShape&, void*,
+                    std::int64_t);
 template void count_at_least(std::int64_t*, const float*, const float*, const float*, const TopKShape&, void*,
                              std::int64_t);
 template float score_of(const float*, const float*, std::int64_t);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "clip/io/hash.hpp"
 #include "clip/io/safetensors.hpp"
@@ -22,7 +24,8 @@ template <class F>
 decltype(auto) dispatch_storage(dtype type, F&& f) {
   if (type == dtype::f32) return f.template operator()<float>();
   if (type == dtype::f16) return f.template operator()<f16>();
-  fail("index", "expected rows stored as f32 or f16, got ", type);
+  if (type == dtype::u8) return f.template operator()<std::uint8_t>();
+  fail("index", "expected f32, f16 or u8 as storage, got ", type);
 }
 
 std::string name_of(Metric metric) { return metric == Metric::cosine ? "cosine" : "inner_product"; }
@@ -33,14 +36,41 @@ Tensor comparable(const Tensor& rows, Metric metric) {
   return metric == Metric::cosine ? l2_normalize(floats) : floats;
 }
 
-/// The first of the rows that a search cannot rank, -1 when there is none.
-std::int64_t first_unsearchable(const void* data, dtype type, std::int64_t count, std::int64_t cols) {
-  return dispatch_storage(
-      type, [&]<class T>() { return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols); });
+/// Rows f32 as bytes and factors.
+std::pair<Tensor, Tensor> quantized(const Tensor& rows) {
+  const std::int64_t count = rows.shape(0), cols = rows.shape(1);
+  std::pair<Tensor, Tensor> result{Tensor(rows.shape(), dtype::u8), Tensor({count})};
+  const float* in = rows.data<float>();
+  auto* out = result.first.mutable_data<std::uint8_t>();
+  auto* factors = result.second.mutable_data<float>();
+#pragma omp parallel for
+  for (std::int64_t r = 0; r < count; ++r) {
+    const std::span row(in + r * cols, static_cast<std::size_t>(cols));
+    float largest = 0;
+    for (const float x : row) largest = std::max(largest, std::abs(x));
+    factors[r] = largest / 127;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      out[r * cols + static_cast<std::int64_t>(i)] =
+          static_cast<std::uint8_t>(largest > 0 ? 128 + std::lrint(127 * (row[i] / largest)) : 128);
+  }
+  return result;
+}
+
+/// The first of the rows that a search cannot rank, -1 when there is none. Of bytes, `factors` tell.
+std::int64_t first_unsearchable(const void* data, const Tensor& factors, dtype type, std::int64_t count,
+                                std::int64_t cols) {
+  if (type != dtype::u8)
+    return dispatch_storage(
+        type, [&]<class T>() { return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols); });
+  for (std::int64_t r = 0; r < count; ++r)
+    if (const float largest = 128 * factors.data<float>()[r];
+        !std::isfinite(largest * largest * static_cast<float>(cols)))
+      return r;
+  return -1;
 }
 
 void check_finite(const Tensor& rows, const char* what) {
-  const std::int64_t bad = first_unsearchable(rows.raw(), rows.dtype(), rows.shape(0), rows.shape(1));
+  const std::int64_t bad = first_unsearchable(rows.raw(), {}, rows.dtype(), rows.shape(0), rows.shape(1));
   check(bad < 0, "index", "expected finite ", what, " of finite length in ", rows.dtype(), ", got others in row ", bad);
 }
 
@@ -67,21 +97,30 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
   check_float(embeddings, "index");
   check(embeddings.rank() == 2 && embeddings.shape(1) >= 1, "index", "expected embeddings [N, D], got ",
         embeddings.shape());
-  check(options.storage == dtype::f32 || options.storage == dtype::f16, "index", "expected f32 or f16 as storage, got ",
-        options.storage);
+  dispatch_storage(options.storage, []<class T>() {});
   check_finite(to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
   Index index;
   index.options_ = options;
-  const Tensor rows = to(comparable(embeddings, options.metric), options.storage);
+  const Tensor compared = comparable(embeddings, options.metric);
+  if (options.storage == dtype::u8) {
+    const auto [rows, factors] = quantized(compared);
+    index.factors_ = factors;
+    index.hold(rows);
+    return index;
+  }
+  const Tensor rows = to(compared, options.storage);
   index.hold(rows.storage() == embeddings.storage() ? rows.clone() : rows);  // the caller may write to theirs
-  check_finite(*std::static_pointer_cast<const Tensor>(index.owner_), "rows");
+  check_finite(rows, "rows");
   return index;
 }
 
 void Index::save(const std::filesystem::path& path) const {
-  const NamedTensor named{"rows", rows(0, size_)};
-  const std::uint64_t hash = content_hash({static_cast<const std::byte*>(named.tensor.raw()), named.tensor.bytes()});
-  save_safetensors(path, {&named, 1}, {{"format", format}, {"metric", name_of(metric())}, {"checksum", hex(hash)}});
+  std::vector<NamedTensor> all = {{"rows", rows(0, size_)}};
+  if (factors_.defined()) all.push_back({"factors", factors_});
+  std::uint64_t hash = 0;
+  for (const NamedTensor& named : all)
+    hash = content_hash({static_cast<const std::byte*>(named.tensor.raw()), named.tensor.bytes()}, hash);
+  save_safetensors(path, all, {{"format", format}, {"metric", name_of(metric())}, {"checksum", hex(hash)}});
 }
 
 Index Index::load(const std::filesystem::path& path) {
@@ -94,21 +133,30 @@ Index Index::load(const std::filesystem::path& path) {
   check(said("format") == format && file->has("rows"), "index", quoted(path), " is no index: expected the format '",
         format, "' and a tensor 'rows', got '", printable(said("format")), "'");
   const TensorInfo& info = file->info("rows");
-  const bool floats = info.type == "F32";
-  check((floats || info.type == "F16") && info.shape.rank() == 2 && info.shape[1] >= 1, "index",
-        "expected 'rows' [N, D] of F32 or F16 in ", quoted(path), ", got ", info.type, ' ', info.shape);
+  const std::map<std::string, dtype> types = {{"F32", dtype::f32}, {"F16", dtype::f16}, {"U8", dtype::u8}};
+  check(types.contains(info.type) && info.shape.rank() == 2 && info.shape[1] >= 1, "index",
+        "expected 'rows' [N, D] of F32, F16 or U8 in ", quoted(path), ", got ", info.type, ' ', info.shape);
   Index index;
-  index.options_.storage = floats ? dtype::f32 : dtype::f16;
+  index.options_.storage = types.at(info.type);
   index.options_.metric = said("metric") == name_of(Metric::cosine) ? Metric::cosine : Metric::inner_product;
   check(said("metric") == name_of(index.metric()), "index", "expected the metric cosine or inner_product in ",
         quoted(path), ", got '", printable(said("metric")), "'");
 
   const std::span<const std::byte> bytes = file->bytes("rows");
-  check(said("checksum") == hex(content_hash(bytes)), "index", quoted(path),
+  std::uint64_t hash = content_hash(bytes);
+  if (index.storage() == dtype::u8) {
+    check(file->has("factors") && file->info("factors").type == "F32" &&
+              file->info("factors").shape == Shape{info.shape[0]},
+          "index", "expected 'factors' [", info.shape[0], "] of F32 in ", quoted(path));
+    index.factors_ = file->read("factors");
+    hash = content_hash(file->bytes("factors"), hash);
+  }
+  check(said("checksum") == hex(hash), "index", quoted(path),
         " is damaged: its rows are not those that were saved; build the index again");
   check(reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) == 0, "index", "the rows of ", quoted(path),
         " are not aligned: save the index again");
-  const std::int64_t bad = first_unsearchable(bytes.data(), index.storage(), info.shape[0], info.shape[1]);
+  const std::int64_t bad =
+      first_unsearchable(bytes.data(), index.factors_, index.storage(), info.shape[0], info.shape[1]);
   check(bad < 0, "index", "expected finite rows in ", quoted(path), ", got others in row ", bad);
   index.size_ = info.shape[0];
   index.dimensions_ = info.shape[1];
@@ -145,7 +193,8 @@ std::vector<std::vector<Hit>> Index::search_all(const Tensor& queries, std::int6
   float* score = scores.mutable_data<float>();
   std::int64_t* row = indices.mutable_data<std::int64_t>();
   dispatch_storage(storage(), [&]<class T>() {
-    kernels::cpu::top_k(score, row, compared.data<float>(), static_cast<const T*>(data_), shape, scratch.mutable_raw(),
+    kernels::cpu::top_k(score, row, compared.data<float>(), static_cast<const T*>(data_),
+                        factors_.defined() ? factors_.data<float>() : nullptr, shape, scratch.mutable_raw(),
                         need.workers);
   });
   for (std::vector<Hit>& found : hits)
@@ -157,13 +206,16 @@ Index Index::subset(std::span<const std::int64_t> chosen) const {
   Tensor part({std::ssize(chosen), dimensions_}, storage());
   const std::size_t row_bytes = static_cast<std::size_t>(dimensions_) * size_of(storage());
   auto* out = static_cast<std::byte*>(part.mutable_raw());
+  std::vector<float> factors;
   for (const std::int64_t row : chosen) {
     check(row >= 0 && row < size_, "index", "expected rows from 0 to ", size_ - 1, ", got ", row);
     std::memcpy(out, static_cast<const std::byte*>(data_) + static_cast<std::size_t>(row) * row_bytes, row_bytes);
     out += row_bytes;
+    if (factors_.defined()) factors.push_back(factors_.data<float>()[row]);
   }
   Index index;
   index.options_ = options_;
+  if (factors_.defined()) index.factors_ = Tensor::from(factors, {std::ssize(factors)});
   index.hold(part);
   return index;
 }
@@ -171,7 +223,12 @@ Index Index::subset(std::span<const std::int64_t> chosen) const {
 Tensor Index::row(std::int64_t row) const {
   check(row >= 0 && row < size_, "index", "expected a row from 0 to ", size_ - 1, ", got ", row);
   const Tensor one = rows(row, row + 1);
-  return to(one.view(0, {dimensions_}), dtype::f32);
+  if (!factors_.defined()) return to(one.view(0, {dimensions_}), dtype::f32);
+  Tensor numbers({dimensions_});
+  for (std::int64_t i = 0; i < dimensions_; ++i)
+    numbers.mutable_data<float>()[i] =
+        static_cast<float>(one.data<std::uint8_t>()[i] - 128) * factors_.data<float>()[row];
+  return numbers;
 }
 
 }  // namespace clip

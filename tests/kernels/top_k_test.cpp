@@ -28,7 +28,9 @@ Found find(const std::vector<float>& queries, const T* rows, const TopKShape& sh
   std::vector<double> scratch(static_cast<std::size_t>(need.total() / 8 + 1));
   const auto size = static_cast<std::size_t>(shape.queries * shape.k);
   Found found{std::vector<float>(size), std::vector<std::int64_t>(size), std::vector<std::int64_t>(least.size())};
-  cpu::top_k(found.scores.data(), found.rows.data(), queries.data(), rows, shape, scratch.data(), need.workers);
+  const std::vector<float> factors(static_cast<std::size_t>(shape.rows), 0.5f);
+  cpu::top_k(found.scores.data(), found.rows.data(), queries.data(), rows, factors.data(), shape, scratch.data(),
+             need.workers);
   if constexpr (std::is_same_v<T, float>)
     cpu::count_at_least(found.counts.data(), least.data(), queries.data(), rows, shape, scratch.data(), need.workers);
   return found;
@@ -39,8 +41,13 @@ template <class T>
 std::vector<T> integers(std::int64_t count, std::uint64_t salt) {
   std::vector<T> values;
   for (const double v : random_array({count}, -3, 3, salt).values)
-    values.push_back(T(static_cast<float>(std::round(v))));
+    values.push_back(T(static_cast<float>(std::round(v) + (std::is_same_v<T, std::uint8_t> ? 128 : 0))));
   return values;
+}
+
+template <class T>
+float number(T stored) {
+  return std::is_same_v<T, std::uint8_t> ? (static_cast<float>(stored) - 128) / 2 : static_cast<float>(stored);
 }
 
 template <class T>
@@ -55,7 +62,7 @@ void check_search(TopKShape shape) {
     for (std::int64_t r = 0; r < shape.rows; ++r)
       for (std::int64_t i = 0; i < shape.cols; ++i)
         score[static_cast<std::size_t>(r)] +=
-            queries[static_cast<std::size_t>(q * shape.cols + i)] * static_cast<float>(rows[r * shape.cols + i]);
+            queries[static_cast<std::size_t>(q * shape.cols + i)] * number(rows[r * shape.cols + i]);
     std::vector<std::int64_t> order(score.size());
     std::iota(order.begin(), order.end(), 0);
     const auto of = [&](std::int64_t r) { return score[static_cast<std::size_t>(r)]; };
@@ -83,9 +90,11 @@ TEST_CASE("top_k finds what sorting all scores finds, of equal ones the lower ro
         for (const std::int64_t k : {std::int64_t{1}, std::int64_t{10}, rows}) {
           check_search<float>({queries, rows, cols, std::min(k, rows)});
           check_search<f16>({queries, rows, cols, std::min(k, rows)});
+          check_search<std::uint8_t>({queries, rows, cols, std::min(k, rows)});
         }
   check_search<float>({5, 40, 5000, 7});
   check_search<f16>({5, 40, 5000, 7});
+  check_search<std::uint8_t>({5, 40, 5000, 7});
 }
 
 TEST_CASE("top_k gives the same for any number of threads and any batch of queries", "[kernels][threads]") {

@@ -29,17 +29,17 @@ std::vector<std::int64_t> rows_of(const std::vector<Hit>& hits) {
 
 TEST_CASE("an index ranks by cosine or by the inner product", "[index]") {
   const Tensor rows = Tensor::of({{1, 0}, {10, 10}, {0, 3}, {0, 0}, {-1, 0}, {2, 0}});
-  for (const dtype storage : {dtype::f32, dtype::f16}) {
+  for (const dtype storage : {dtype::f32, dtype::f16, dtype::u8}) {
     const Index cosine = Index::build(rows, {.storage = storage});
     const std::vector<Hit> hits = cosine.search(Tensor::of({3, 0}), 9);
     CHECK(rows_of(hits) == std::vector<std::int64_t>{0, 5, 1, 2, 3, 4});
-    CHECK(hits[0].score == 1);
-    CHECK(hits[2].score == Approx(std::sqrt(0.5)).margin(storage == dtype::f16 ? 5e-4 : 1e-6));
-    CHECK(hits[5].score == -1);
+    CHECK(hits[0].score == Approx(1));
+    CHECK(hits[2].score == Approx(std::sqrt(0.5)).margin(storage == dtype::f16 ? 5e-4 : 1e-6).epsilon(0));
+    CHECK(hits[5].score == Approx(-1));
     const Index product = Index::build(rows, {.metric = Metric::inner_product, .storage = storage});
     CHECK(rows_of(product.search(Tensor::of({1, 0.5}), 3)) == std::vector<std::int64_t>{1, 5, 2});
-    CHECK(product.search(Tensor::of({1, 0.5}), 3)[2].score == 1.5f);
-    CHECK(product.row(1).to_vector() == std::vector<float>{10, 10});
+    CHECK(product.search(Tensor::of({1, 0.5}), 3)[2].score == Approx(1.5));
+    CHECK(product.row(1).to_vector()[1] == Approx(10));
   }
   const Index bf16_rows = Index::build(to(rows, dtype::bf16));
   CHECK(rows_of(bf16_rows.search(Tensor::of({3, 0}, dtype::bf16), 2)) == std::vector<std::int64_t>{0, 5});
@@ -52,9 +52,35 @@ TEST_CASE("an index keeps its rows when those it was built of change", "[index]"
   CHECK(index.row(0).to_vector() == std::vector<float>{1, 2});
 }
 
+TEST_CASE("rows of an index in u8 are within half of their factor", "[index]") {
+  const Array numbers = random_array({50, 67}, -3, 2);
+  Array scaled = numbers;
+  for (std::int64_t i = 0; i < 67; ++i) scaled[7 * 67 + i] = 0;
+  for (std::int64_t i = 0; i < 67; ++i) scaled[8 * 67 + i] *= 1e-39;  // below the normal numbers
+  const Tensor rows = to_tensor(scaled), query = to_tensor(random_array({67}, -1, 1, 1));
+  const Index index = Index::build(rows, {Metric::inner_product, dtype::u8});
+  for (std::int64_t r = 0; r < 50; ++r) {
+    const std::vector<float> row = rows.view(r * 67, {67}).to_vector(), stored = index.row(r).to_vector();
+    float largest = 0, error = 0;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      largest = std::max(largest, std::abs(row[i]));
+      error = std::max(error, std::abs(row[i] - stored[i]));
+    }
+    CHECK(error <= 0.5001f * largest / 127 + 1e-44f);
+  }
+  for (const Hit& hit : index.search(query, 50)) {
+    double score = 0;
+    for (std::int64_t i = 0; i < 67; ++i)
+      score += double{query.to_vector()[static_cast<std::size_t>(i)]} *
+               double{index.row(hit.row).to_vector()[static_cast<std::size_t>(i)]};
+    CHECK(hit.score == Approx(score).margin(1e-5));
+  }
+}
+
 TEST_CASE("queries are searched together as they are alone", "[index]") {
+  const dtype storage = GENERATE(dtype::f16, dtype::u8);
   const Tensor rows = to_tensor(random_array({500, 24})), queries = to_tensor(random_array({7, 24}, -1, 1, 1));
-  const Index index = Index::build(rows, {.storage = dtype::f16});
+  const Index index = Index::build(rows, {.storage = storage});
   const std::vector<std::vector<Hit>> all = index.search_all(queries, 11);
   REQUIRE(all.size() == 7);
   for (std::int64_t q = 0; q < 7; ++q) {
@@ -74,16 +100,20 @@ TEST_CASE("an index may be empty, and a subset of another", "[index]") {
   CHECK(empty.search(Tensor::of({1, 2, 3}), 5).empty());
   CHECK(empty.search_all(zeros({2, 3}), 5).size() == 2);
   const Index index = Index::build(Tensor::of({{1, 0}, {0, 1}, {1, 1}}));
-  const Index part = index.subset(std::vector<std::int64_t>{2, 1});
-  CHECK(part.size() == 2);
-  CHECK(rows_of(part.search(Tensor::of({0, 1}), 2)) == std::vector<std::int64_t>{1, 0});
+  for (const dtype storage : {dtype::f32, dtype::u8}) {
+    const Index all = Index::build(Tensor::of({{1, 0}, {0, 1}, {9, 9}}), {Metric::inner_product, storage});
+    const Index part = all.subset(std::vector<std::int64_t>{2, 1});
+    CHECK(part.size() == 2);
+    CHECK(rows_of(part.search(Tensor::of({-1, 1.5}), 2)) == std::vector<std::int64_t>{0, 1});
+    CHECK(part.row(0).to_vector()[0] == Approx(9));
+  }
   CHECK(throws_with([&] { index.subset(std::vector<std::int64_t>{3}); }, "expected rows from 0 to 2, got 3"));
 }
 
 TEST_CASE("an index is saved, mapped and the same", "[index]") {
   const TemporaryFolder folder;
   const Tensor rows = to_tensor(random_array({100, 19})), query = to_tensor(random_array({19}, -1, 1, 1));
-  for (const dtype storage : {dtype::f32, dtype::f16})
+  for (const dtype storage : {dtype::f32, dtype::f16, dtype::u8})
     for (const Metric metric : {Metric::cosine, Metric::inner_product}) {
       const Index index = Index::build(rows, {metric, storage});
       index.save(folder / "index");
@@ -103,9 +133,10 @@ TEST_CASE("an index is saved, mapped and the same", "[index]") {
 }
 
 TEST_CASE("an index that is damaged or none at all is refused", "[index]") {
+  const dtype storage = GENERATE(dtype::f32, dtype::u8);
   const TemporaryFolder folder;
   const Tensor query = Tensor::of({1, 2, 3});
-  Index::build(to_tensor(random_array({5, 3}))).save(folder / "index");
+  Index::build(to_tensor(random_array({5, 3})), {.storage = storage}).save(folder / "index");
   const std::string good = read_file(folder / "index");
   const std::vector<std::int64_t> rows = rows_of(Index::load(folder / "index").search(query, 5));
   std::int64_t accepted = 0;
@@ -133,11 +164,12 @@ TEST_CASE("an index that is damaged or none at all is refused", "[index]") {
                      {{"format", "clipcore index 1"}, {"metric", metric}, {"checksum", "0"}});
     CHECK(throws_with([&] { Index::load(folder / "bad"); }, message));
   };
-  refuse(Tensor({2, 2}, dtype::i32), "cosine", "expected 'rows' [N, D] of F32 or F16");
-  refuse(Tensor::of({1, 2}), "cosine", "expected 'rows' [N, D] of F32 or F16");
-  refuse(Tensor({2, 0}), "cosine", "expected 'rows' [N, D] of F32 or F16");
+  refuse(Tensor({2, 2}, dtype::i32), "cosine", "expected 'rows' [N, D] of F32, F16 or U8");
+  refuse(Tensor::of({1, 2}), "cosine", "expected 'rows' [N, D] of F32, F16 or U8");
+  refuse(Tensor({2, 0}), "cosine", "expected 'rows' [N, D] of F32, F16 or U8");
   refuse(Tensor::of({{1, 2}}), "l2", "expected the metric cosine or inner_product");
   refuse(Tensor::of({{1, 2}}), "cosine", "is damaged");
+  refuse(Tensor({1, 2}, dtype::u8), "cosine", "expected 'factors' [1] of F32");
   const NamedTensor other{"weight", Tensor::of({{1, 2}})};
   save_safetensors(folder / "bad", {&other, 1});
   CHECK(throws_with([&] { Index::load(folder / "bad"); }, "is no index"));
@@ -162,7 +194,7 @@ TEST_CASE("an index refuses what it cannot rank", "[index]") {
       },
       "expected finite rows of finite length in f16, got others in row 0"));
   CHECK(throws_with([] { Index::build(Tensor::of({1, 2})); }, "expected embeddings [N, D], got [2]"));
-  CHECK(throws_with([] { Index::build(Tensor::of({{1}}), {.storage = dtype::bf16}); }, "expected f32 or f16"));
+  CHECK(throws_with([] { Index::build(Tensor::of({{1}}), {.storage = dtype::bf16}); }, "expected f32, f16 or u8"));
 }
 
 }  // namespace

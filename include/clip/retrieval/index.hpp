@@ -14,7 +14,9 @@ enum class Metric { cosine, inner_product };
 
 struct IndexOptions {
   Metric metric = Metric::cosine;
-  dtype storage = dtype::f32;  ///< or f16: half the memory and time, rows rounded to 11 bits
+  /// Or f16: half the memory and time, rows rounded to 11 bits. Or u8: a quarter; each row's largest number becomes
+  /// 127, and the others whole numbers.
+  dtype storage = dtype::f32;
 };
 
 struct Hit {
@@ -33,7 +35,8 @@ class Index {
   static Index build(const Tensor& embeddings, const IndexOptions& options = {});
   /// Maps what `save` wrote. Throws on any other file, and when its bytes are not those that were saved.
   static Index load(const std::filesystem::path& path);
-  /// Writes one safetensors file, durably: `rows` [N, D], and the metric and a checksum in its metadata.
+  /// Writes one safetensors file, durably: `rows` [N, D], of u8 also `factors` f32 [N], so that a number is
+  /// (byte - 128) * factor; and the metric and a checksum in its metadata.
   void save(const std::filesystem::path& path) const;
 
   /// The best `k` rows for `query` [D], the best first, of equal ones the lower row; all rows when there are fewer.
@@ -62,6 +65,7 @@ class Index {
   std::int64_t size_ = 0, dimensions_ = 0;
   std::shared_ptr<const void> owner_;  // of what `data_` points to: a tensor or a mapped file
   const void* data_ = nullptr;
+  Tensor factors_;  // f32 [N], of rows in u8
 };
 
 }  // namespace clip

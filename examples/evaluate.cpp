@@ -9,11 +9,14 @@
 #include <vector>
 
 #include "clip/autograd.hpp"
+#include "clip/data/flickr8k.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/retrieval/recall.hpp"
 #include "examples/support/program.hpp"
 #include "examples/support/query_encoder.hpp"
 #include "examples/support/run_folder.hpp"
+#include "src/io/folder.hpp"
+#include "src/models/model_folder.hpp"
 
 namespace {
 
@@ -23,12 +26,40 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t batch = 256;
 
-/// With `no_twins` without the captions that a picture of the training split has too, word for word.
-RetrievalRecall evaluate(const Program& program, const fs::path& run, Split split, bool no_twins) {
-  const RunIndex all = RunIndex::load(run), index = all.only(split);
+struct Options {
+  fs::path run, data, output;
+  std::string split = "test";
+  bool json = false, no_twins = false;
+};
+
+/// Of the pictures of a data set that is not the run's, embedded now; a run of its own, where `output` says so.
+RunIndex index_of(const Program& program, const Options& options, const QueryEncoder& encoder) {
+  check(options.output.empty() || !is_there(options.output), "--output", "expected a new folder, but ",
+        quoted(options.output), " exists: remove it, or choose another");
+  const Captions data = read_flickr8k(options.data, {.seed = program.seed()});
+  for (const Problem& problem : data.problems) program.warn(message(problem));
+  program.announce(data.summary());
+  std::vector<fs::path> files;
+  for (const Picture& picture : data.pictures) files.push_back(picture.path);
+  RunIndex index{Index::build(embed_pictures(program, encoder, files)), run_pictures(data)};
+  if (!options.output.empty()) {
+    make_folder(options.output);
+    link_folder(model_of(options.run), options.output / "model");
+    save_run_index(options.output, index.images, index.pictures);
+  }
+  return index;
+}
+
+RetrievalRecall evaluate(const Program& program, const Options& options) {
+  const Split split = split_of(options.split);
+  const fs::path model = model_of(options.run);
+  const QueryEncoder encoder = load_query_encoder(model, program.device(), program.type());
+  const RunIndex all = options.data.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
+  const RunIndex index = all.only(split);
   std::unordered_set<std::string> trained;
   for (const RunPicture& picture : all.pictures)
-    if (no_twins && picture.split == Split::train) trained.insert(picture.captions.begin(), picture.captions.end());
+    if (options.no_twins && picture.split == Split::train)
+      trained.insert(picture.captions.begin(), picture.captions.end());
   std::vector<std::string> captions;
   std::vector<std::int64_t> picture_of;
   std::vector<Tensor> images;
@@ -41,9 +72,9 @@ RetrievalRecall evaluate(const Program& program, const fs::path& run, Split spli
       picture_of.push_back(static_cast<std::int64_t>(i));
     }
   }
-  check(!captions.empty(), "evaluate", "the ", name_of(split), " split of ", run, " has no captions");
-  const QueryEncoder encoder = load_query_encoder(run / "model", program.device(), program.type());
-  program.announce((run / "model").string() + ", " + std::to_string(images.size()) + " pictures, " +
+  check(!captions.empty(), "evaluate", "the ", name_of(split), " split of ",
+        options.data.empty() ? options.run : options.data, " has no captions");
+  program.announce(model.string() + ", " + std::to_string(images.size()) + " pictures, " +
                    std::to_string(captions.size()) + " captions");
   Progress progress("captions", std::ssize(captions), program.quiet);
   std::vector<Tensor> texts;
@@ -72,19 +103,22 @@ void print(const char* direction, const Recall& recall) {
 int main(int argc, char** argv) {
   Program program("evaluate", "Recall at 1, 5 and 10 and median rank of a run, from texts to pictures and back.",
                   "evaluate --run runs/flickr8k --split test");
-  fs::path run;
-  std::string split = "test";
-  bool json = false, no_twins = false;
-  program.option("--run", &run, "folder that train_flickr8k wrote").required();
-  program.option("--split", &split, "val or test (default)").one_of({"val", "test"});
-  program.option("--no-twins", &no_twins, "leave out captions that a picture trained on has too, word for word");
-  program.option("--json", &json, "JSON instead of a table");
+  Options options;
+  program.option("--run", &options.run, "folder that train_flickr8k wrote; with --data a model's, too").required();
+  program.option("--data", &options.data, "judge by the pictures of this data set in a layout of Flickr8k's instead");
+  program.option("--output", &options.output,
+                 "with --data: make this folder a run with those pictures, to be searched");
+  program.option("--split", &options.split, "val or test (default)").one_of({"val", "test"});
+  program.option("--no-twins", &options.no_twins,
+                 "leave out captions that a picture of the training split has too, word for word");
+  program.option("--json", &options.json, "JSON instead of a table");
   program.add_compute_options();
   return program.run(argc, argv, [&] {
     const NoGrad guard;
-    const auto [to_image, to_text] = evaluate(program, run, split_of(split), no_twins);
-    if (json) {
-      std::cout << Json{{"split", split},
+    if (!options.output.empty() && options.data.empty()) throw WrongUsage("--output goes with --data");
+    const auto [to_image, to_text] = evaluate(program, options);
+    if (options.json) {
+      std::cout << Json{{"split", options.split},
                         {"queries", to_image.queries},
                         {"gallery", to_image.gallery},
                         {"t2i", as_json(to_image)},

@@ -10,7 +10,6 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/file.hpp"
-#include "clip/ops/concat.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/grid.hpp"
 #include "examples/support/pictures.hpp"
@@ -24,8 +23,6 @@ namespace {
 using namespace clip;
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-constexpr std::size_t batch = 64;
 
 struct Options {
   fs::path run, model, image, images, grid, cache;
@@ -79,30 +76,11 @@ void draw(const Options& options, const std::string& query, const std::vector<Hi
 
 /// The pictures of a folder or list instead of the run's, embedded now.
 RunIndex index_of(const Program& program, const Options& options, const QueryEncoder& encoder) {
+  std::vector<fs::path> files = list_pictures(options.images);
+  const Tensor rows = embed_pictures(program, encoder, files, options.skip_bad);
   std::vector<RunPicture> pictures;
-  std::vector<Tensor> rows;
-  const auto add = [&](std::span<const fs::path> some) {
-    rows.push_back(encoder.images(some));
-    for (const fs::path& file : some) pictures.push_back({file, Split::train, {}});
-  };
-  const std::vector<fs::path> files = list_pictures(options.images);
-  Progress progress("pictures", std::ssize(files), program.quiet);
-  for (std::size_t at = 0; at < files.size(); at += batch) {
-    const auto part = std::span(files).subspan(at, std::min(batch, files.size() - at));
-    try {
-      add(part);
-    } catch (const Error&) {
-      if (!options.skip_bad) throw;
-      for (const fs::path& file : part) try {
-          add({&file, 1});
-        } catch (const Error& error) {
-          program.warn(std::string("skipped: ") + error.what());
-        }
-    }
-    progress.advance(std::ssize(part));
-  }
-  check(!rows.empty(), "--images", "none of the pictures in ", quoted(options.images), " can be read");
-  return {Index::build(concat(rows)), std::move(pictures)};
+  for (fs::path& file : files) pictures.push_back({std::move(file), Split::train, {}});
+  return {Index::build(rows), std::move(pictures)};
 }
 
 /// The pictures of a folder or list by a CLIP model; what was embedded before is in the cache.
@@ -129,7 +107,10 @@ Searched load_clip(const Program& program, const Options& options) {
   return {std::move(queries), index_of(program, options, *encoder)};
 }
 Searched load_run(const Program& program, const Options& options) {
-  QueryEncoder encoder = load_query_encoder(options.run / "model", program.device(), program.type());
+  check(!options.images.empty() || is_folder(options.run / "model"), "--run",
+        "expected what train_flickr8k or evaluate ", "wrote in ", quoted(options.run),
+        ", or, where it is a model, --images to search with it");
+  QueryEncoder encoder = load_query_encoder(model_of(options.run), program.device(), program.type());
   RunIndex index = options.images.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
   if (!options.split.empty()) index = index.only(split_of(options.split));
   return {std::move(encoder), std::move(index)};
@@ -139,7 +120,7 @@ void search(const Program& program, const Options& options) {
   const Searched searched = options.run.empty() ? load_clip(program, options) : load_run(program, options);
   const QueryEncoder& encoder = searched.encoder;
   const RunIndex& index = searched.index;
-  program.announce((options.run.empty() ? options.model : options.run / "model").string() + ", " +
+  program.announce((options.run.empty() ? options.model : model_of(options.run)).string() + ", " +
                    std::to_string(index.pictures.size()) + " pictures");
   Json all = Json::array();
   const auto answer = [&](const std::string& query, const Tensor& embedding) {
@@ -168,11 +149,12 @@ void search(const Program& program, const Options& options) {
 int main(int argc, char** argv) {
   Program program(
       "search",
-      "Finds the pictures of a training run, or of a folder with a CLIP model, that fit a text or are like a "
-      "picture.",
+      "Finds the pictures of a training run, or of a folder with the model of a run or a CLIP, that fit a text or are "
+      "like a picture.",
       "search --run runs/flickr8k --query \"a dog on the beach\" --grid dogs.png");
   Options options;
-  Option run = program.option("--run", &options.run, "folder that train_flickr8k wrote");
+  Option run = program.option("--run", &options.run,
+                              "folder that train_flickr8k wrote; with --images a model's, such as models/clipart");
   Option model = program.option("--model", &options.model, "folder of a CLIP model, to search --images with");
   model.excludes(run);
   Option query = program.option("--query", &options.query, "text; without it, one a line from stdin");

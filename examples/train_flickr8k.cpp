@@ -54,6 +54,8 @@ Json configuration(const Options& options, const Program& program, const Caption
   for (const Caption& caption : data.captions)
     content =
         content_hash(caption.text + '\n' + data.pictures[static_cast<std::size_t>(caption.picture)].name, content);
+  // more epochs may be added to a run, unless what its steps do depends on how many there are
+  const bool planned = options.training.schedule == Schedule::cosine || options.training.start_scale != 1;
   return {{"data", hex(content)},
           {"text_model", hex(hash_folder(options.encode.text_model))},
           {"image_model", hex(hash_folder(options.encode.image_model))},
@@ -61,6 +63,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"recipe", options.recipe},
           {"loss", options.loss},
           {"train_encoders", options.train_encoders},
+          {"epochs", planned ? Json(options.training.epochs) : Json()},
           {"batch", options.training.batch},
           {"micro_batch", options.training.micro_batch},
           {"schedule", options.schedule},
@@ -76,6 +79,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"ema", options.training.ema},
           {"keep_last", options.training.keep_last},
           {"augment", options.encode.augment},
+          {"one_caption", options.training.one_caption},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
           {"linear_heads", options.training.linear_heads},
@@ -121,14 +125,6 @@ void write_splits(const fs::path& run, const Captions& data) {
   Json splits = {{"train", Json::array()}, {"val", Json::array()}, {"test", Json::array()}};
   for (const Picture& picture : data.pictures) splits[name_of(picture.split)].push_back(picture.name);
   write_file(run / "splits.json", splits.dump(1) + "\n");
-}
-
-void write_index(const fs::path& run, const Captions& data, const Tensor& images) {
-  std::vector<RunPicture> pictures;
-  for (const Picture& picture : data.pictures) pictures.push_back({fs::absolute(picture.path), picture.split, {}});
-  for (const Caption& caption : data.captions)
-    pictures[static_cast<std::size_t>(caption.picture)].captions.push_back(caption.text);
-  save_run_index(run, Index::build(images), pictures);
 }
 
 /// The encoders that run on each batch, ready to be trained where they are.
@@ -242,7 +238,7 @@ void train(const Program& program, Options& options) {
   PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
   std::vector<std::int32_t> pictures(data.pictures.size());
   std::iota(pictures.begin(), pictures.end(), 0);
-  write_index(options.run, data, embed_pictures(best, pairs, pictures));
+  save_run_index(options.run, Index::build(embed_pictures(best, pairs, pictures)), run_pictures(data));
   const Split judged = captions_of(data, Split::test).empty() ? Split::val : Split::test;
   const Embedded test = embed(best, pairs, captions_of(data, judged));
   std::cout << table(retrieval_recall(test.texts, test.images, test.picture_of), name_of(judged)) << "\nTry:\n  "
@@ -284,6 +280,8 @@ int main(int argc, char** argv) {
       .one_of({"none", "both", "image", "text"});
   program.option("--epochs", &options.training.epochs, "default 4").between(1, 1'000'000);
   program.option("--batch", &options.training.batch, "default 32").between(1, 1 << 20);
+  program.option("--one-caption", &options.training.one_caption,
+                 "an epoch has each picture once, with one of its captions, drawn anew (default: with each)");
   program.option("--augment", &options.encode.augment,
                  "crop, flip and colour pictures at random while training on them");
   program

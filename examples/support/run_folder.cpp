@@ -37,6 +37,14 @@ Split split_of(const std::string& name) {
   fail("split", "expected train, val or test, got '", printable(name), "'");
 }
 
+std::vector<RunPicture> run_pictures(const Captions& data) {
+  std::vector<RunPicture> pictures;
+  for (const Picture& picture : data.pictures) pictures.push_back({fs::absolute(picture.path), picture.split, {}});
+  for (const Caption& caption : data.captions)
+    pictures[static_cast<std::size_t>(caption.picture)].captions.push_back(caption.text);
+  return pictures;
+}
+
 RunIndex RunIndex::load(const fs::path& run) {
   const fs::path folder = run / "index", file = folder / pictures_name;
   check(is_there(file) && is_there(folder / embeddings_name), "run", "no ", embeddings_name, " and ", pictures_name,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "clip/data/flickr8k.hpp"
 #include "clip/data/split.hpp"
 #include "clip/retrieval/index.hpp"
 
@@ -17,6 +18,9 @@ struct RunPicture {
   Split split = Split::train;
   std::vector<std::string> captions;
 };
+
+/// All pictures of a data set, in its order.
+std::vector<RunPicture> run_pictures(const Captions& data);
 
 struct RunIndex {
   Index images;

@@ -65,10 +65,22 @@ std::vector<AdamW::Group> groups_of(PairEncoder& model, const TrainingOptions& o
   std::vector<Tensor> text, image;
   for (const Member& member : members(model.clip->model))
     if (!clip_side(member.name).empty()) (clip_side(member.name) == "text" ? text : image).push_back(*member.tensor);
-  add({model.logit_scale()}, options.lr, 0);
   add(image, options.image_lr, options.encoder_weight_decay);
   add(text, options.text_lr, options.encoder_weight_decay);
+  add({model.logit_scale()}, options.lr, 0);
   return groups;
+}
+
+/// Whether training changes it: all but the weights of what is frozen.
+bool changes(const Member& member) { return !member.trainable || member.tensor->needs_grad(); }
+
+Sampler sampler_of(const Pairs& pairs, std::vector<std::int32_t> train, const TrainingOptions& options) {
+  std::vector<std::int32_t> pictures;
+  if (options.one_caption)
+    for (const std::int32_t caption : train) pictures.push_back(pairs.features.picture.data<std::int32_t>()[caption]);
+  SamplerOptions how{.batch = options.batch, .seed = options.seed};
+  how.drop_last = options.drop_last && Sampler(train, how, pictures).items() >= options.batch;
+  return Sampler(std::move(train), how, std::move(pictures));
 }
 
 /// The same model with its own copy of all tensors, which are constants.
@@ -92,9 +104,7 @@ Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::in
       model_(new_model(pairs, std::move(encoders), options, random_)),
       averaged_(options.ema > 0 ? copy_of(model_) : model_),
       optimizer_(groups_of(model_, options)),
-      sampler_(train, {.batch = options.batch,
-                       .seed = options.seed,
-                       .drop_last = options.drop_last && std::ssize(train) >= options.batch}) {
+      sampler_(sampler_of(pairs, std::move(train), options)) {
   check(options.schedule == Schedule::plateau || options.warmup <= steps(), "--warmup", "expected at most the ",
         steps(), " steps of the run, got ", options.warmup);
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
@@ -209,6 +219,7 @@ void Training::average() {
   const auto rest = static_cast<float>(1 - std::min(options_.ema, (1 + step) / (10 + step)));
   const std::vector<Member> average = members(averaged_), now = members(model_);
   for (std::size_t i = 0; i < now.size(); ++i) {
+    if (!changes(now[i])) continue;
     const float* const value = now[i].tensor->data<float>();
     float* const mean = average[i].tensor->mutable_data<float>();
     for (std::int64_t j = 0; j < now[i].tensor->numel(); ++j) mean[j] += rest * (value[j] - mean[j]);
@@ -293,13 +304,16 @@ void Training::run(const Callbacks& callbacks) {
   }
 }
 
-/// Everything that is not a number of `save`.
+/// Everything that changes and is not a number of `save`.
 std::vector<NamedTensor> Training::tensors() const {
   std::vector<NamedTensor> all = optimizer_.state();
   PairEncoder model = model_, averaged = averaged_;
-  for (const Member& member : members(model)) all.push_back({member.name, member.tensor->detach()});
-  if (options_.ema > 0)
-    for (const Member& member : members(averaged)) all.push_back({"average." + member.name, *member.tensor});
+  const std::vector<Member> now = members(model), average = members(averaged);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (!changes(now[i])) continue;
+    all.push_back({now[i].name, now[i].tensor->detach()});
+    if (options_.ema > 0) all.push_back({"average." + now[i].name, *average[i].tensor});
+  }
   return all;
 }
 

@@ -29,12 +29,13 @@ struct TrainingOptions {
   double weight_decay = 1e-3, encoder_weight_decay = 0;
   bool decay_norms = true;  ///< whether norms and biases decay too
   Schedule schedule = Schedule::plateau;
-  std::int64_t warmup = 0;  ///< steps, before the cosine
-  bool drop_last = false;   ///< leave out an epoch's last batch where it is smaller: a poor batch for a batch norm
-  double clip_norm = 0;     ///< of all gradients together; 0: any
-  bool keep_last = false;   ///< `improved` is told of every epoch, whatever its validation loss
-  double start_scale = 1;   ///< of the pictures' sides in the first half of the steps: faster, and varies their size
-  double ema = 0;           ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
+  std::int64_t warmup = 0;   ///< steps, before the cosine
+  bool drop_last = false;    ///< leave out an epoch's last batch where it is smaller: a poor batch for a batch norm
+  bool one_caption = false;  ///< an epoch has each picture once, with one of its captions, not with each
+  double clip_norm = 0;      ///< of all gradients together; 0: any
+  bool keep_last = false;    ///< `improved` is told of every epoch, whatever its validation loss
+  double start_scale = 1;    ///< of the pictures' sides in the first half of the steps: faster, and varies their size
+  double ema = 0;            ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   bool linear_heads = false;  ///< a projection alone for each side
   std::int64_t size = 256;    ///< of the shared space

@@ -1,6 +1,8 @@
 #include "clip/data/batches.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "clip/core/error.hpp"
@@ -10,18 +12,22 @@
 
 namespace clip {
 
-Sampler::Sampler(std::vector<std::int32_t> items, const SamplerOptions& options)
-    : items_(std::move(items)), options_(options) {
+Sampler::Sampler(std::vector<std::int32_t> items, const SamplerOptions& options, std::vector<std::int32_t> groups)
+    : items_(std::move(items)),
+      groups_(std::move(groups)),
+      count_(groups_.empty() ? std::ssize(items_) : std::ssize(std::set(groups_.begin(), groups_.end()))),
+      options_(options) {
+  check(groups_.empty() || groups_.size() == items_.size(), "sampler", "expected a group for each of ", items_.size(),
+        " items, got ", groups_.size());
   check(!items_.empty() && options_.batch > 0, "sampler", "expected items and a positive batch, got ", items_.size(),
         " and ", options_.batch);
-  check(batches_per_epoch() > 0, "sampler", "all ", items_.size(), " items would be dropped as the last batch of ",
+  check(batches_per_epoch() > 0, "sampler", "all ", count_, " items would be dropped as the last batch of ",
         options_.batch);
   shuffle();
 }
 
 std::int64_t Sampler::batches_per_epoch() const {
-  const std::int64_t items = std::ssize(items_);
-  return options_.drop_last ? items / options_.batch : (items - 1) / options_.batch + 1;
+  return options_.drop_last ? count_ / options_.batch : (count_ - 1) / options_.batch + 1;
 }
 
 void Sampler::seek(const SamplerPosition& position) {
@@ -33,18 +39,29 @@ void Sampler::seek(const SamplerPosition& position) {
 
 void Sampler::shuffle() {
   order_ = items_;
-  if (!options_.shuffle) return;
-  std::vector<std::pair<std::uint64_t, std::int32_t>> keyed;
+  if (!options_.shuffle && groups_.empty()) return;
+  using Keyed = std::pair<std::uint64_t, std::int32_t>;
+  std::vector<Keyed> keyed;
+  std::map<std::int32_t, std::pair<Keyed, std::uint64_t>> chosen;  // of a group the item of the least key, and another
   const auto epoch = static_cast<std::uint64_t>(position_.epoch);
   for (std::size_t i = 0; i < items_.size(); ++i) {
     // the counter's upper half keeps the epochs apart, and from the streams of Random, where it is 0
     const auto words =
         philox({static_cast<std::uint32_t>(i), 0, static_cast<std::uint32_t>(epoch), 0x5a3f1e00U},
                {static_cast<std::uint32_t>(options_.seed), static_cast<std::uint32_t>(options_.seed >> 32)});
-    keyed.emplace_back(std::uint64_t{words[0]} << 32 | words[1], items_[i]);
+    const Keyed item(std::uint64_t{words[0]} << 32 | words[1], items_[i]);
+    if (groups_.empty()) {
+      keyed.push_back(item);
+      continue;
+    }
+    const std::pair next(item, std::uint64_t{words[2]} << 32 | words[3]);  // else large groups would come early
+    const auto [at, inserted] = chosen.emplace(groups_[i], next);
+    if (!inserted) at->second = std::min(at->second, next);
   }
+  for (const auto& [group, item] : chosen) keyed.emplace_back(item.second, item.first.second);
   std::sort(keyed.begin(), keyed.end());
-  for (std::size_t i = 0; i < keyed.size(); ++i) order_[i] = keyed[i].second;
+  order_.clear();
+  for (const auto& [key, item] : keyed) order_.push_back(item);
 }
 
 std::optional<std::span<const std::int32_t>> Sampler::next() {

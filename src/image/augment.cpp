@@ -38,8 +38,8 @@ Window crop_of(const Image& image, double proportions, const Variation& v) {
 }  // namespace
 
 Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int64_t epoch, std::int64_t picture) {
-  std::array<std::uint32_t, 12> words;
-  for (std::uint32_t block = 0; block < 3; ++block) {
+  std::array<std::uint32_t, 20> words;
+  for (std::uint32_t block = 0; block < 5; ++block) {
     // "varY" keeps these numbers apart from all others that the seed names
     const auto four =
         philox({static_cast<std::uint32_t>(picture), static_cast<std::uint32_t>(epoch), block, 0x79726176},
@@ -59,6 +59,13 @@ Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int6
   v.saturation = factor(7, how.saturation);
   const bool white = uniform(11) < how.white;
   for (std::size_t c = 0; c < 3; ++c) v.background[c] = white ? 255 : static_cast<std::uint8_t>(words[8 + c] >> 24);
+  if (uniform(12) < how.erase) {
+    v.erased.width = 0.2 + 0.3 * uniform(13);
+    v.erased.height = 0.2 + 0.3 * uniform(14);
+    v.erased.left = (1 - v.erased.width) * uniform(15);
+    v.erased.top = (1 - v.erased.height) * uniform(16);
+    for (std::size_t c = 0; c < 3; ++c) v.erased.color[c] = static_cast<std::uint8_t>(words[17 + c] >> 24);
+  }
   return v;
 }
 
@@ -76,9 +83,9 @@ AugmentedPictures::AugmentedPictures(std::vector<std::filesystem::path> files, c
   check(how.min_area > 0 && how.min_area <= 1 && how.max_stretch >= 1 && how.max_stretch <= 100, "augment",
         "expected a least area above 0 and up to 1, and a stretch of 1 to 100, got ", how.min_area, " and ",
         how.max_stretch);
-  for (const double probability : {how.flip, how.white})
-    check(probability >= 0 && probability <= 1, "augment", "expected probabilities to flip and of white, got ",
-          how.flip, " and ", how.white);
+  for (const double probability : {how.flip, how.white, how.erase})
+    check(probability >= 0 && probability <= 1, "augment",
+          "expected probabilities to flip, of white and to erase, got ", how.flip, ", ", how.white, " and ", how.erase);
   for (const float range : {how.brightness, how.contrast, how.saturation})
     check(range >= 0 && range <= 1, "augment", "expected colours to vary by 0 to 1, got ", range);
 }
@@ -97,7 +104,13 @@ void AugmentedPictures::write(float* out, const Size& size, const Image& image, 
   const bool squash = settings_.size != Size{};
   const double proportions =
       squash ? static_cast<double>(image.width) / image.height : static_cast<double>(size_.width) / size_.height;
-  const Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size, settings_.filter);
+  Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size, settings_.filter);
+  const auto at = [](double part, std::int64_t side) {
+    return static_cast<std::int64_t>(part * static_cast<double>(side));
+  };
+  for (std::int64_t y = at(v.erased.top, size.height); y < at(v.erased.top + v.erased.height, size.height); ++y)
+    for (std::int64_t x = at(v.erased.left, size.width); x < at(v.erased.left + v.erased.width, size.width); ++x)
+      std::copy(v.erased.color.begin(), v.erased.color.end(), rgb.pixels.begin() + 3 * (y * size.width + x));
 
   std::array<float, 3> scale{}, shift{};  // from samples to the model's input
   for (std::size_t c = 0; c < 3; ++c) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -99,6 +101,38 @@ TEST_CASE("a sampler goes on where another stopped", "[batches]") {
   }
   CHECK(throws_with([&] { whole.seek({0, 6}); }, "expected a batch from 0 to 5, got 6 of epoch 0"));
   CHECK(throws_with([&] { whole.seek({-1, 0}); }, "epoch -1"));
+}
+
+TEST_CASE("an epoch has one item of each group", "[batches]") {
+  constexpr std::int32_t groups = 60;
+  Items items, group_of;
+  for (std::int32_t group = 0; group < groups; ++group)
+    for (std::int32_t i = 0; i <= group % 5; ++i) {  // of 1 to 5
+      items.push_back(100 * group + i);
+      group_of.push_back(group);
+    }
+  Sampler sampler(items, {.batch = 16, .seed = 3}, group_of), again(items, {.batch = 7, .seed = 3}, group_of);
+  CHECK(sampler.items() == groups);
+  CHECK(sampler.batches_per_epoch() == 4);
+  std::map<std::int32_t, int> seen;
+  double place_of_large = 0;
+  constexpr int epochs = 200;
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    const Items order = flat(epoch_of(sampler));
+    REQUIRE(order.size() == groups);
+    CHECK(flat(epoch_of(again)) == order);
+    std::set<std::int32_t> distinct;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      distinct.insert(order[i] / 100);
+      ++seen[order[i]];
+      if (order[i] / 100 % 5 == 4) place_of_large += static_cast<double>(i) / (epochs * groups / 5);
+    }
+    CHECK(distinct.size() == groups);
+  }
+  CHECK(seen.size() == items.size());
+  for (std::int32_t i = 0; i < 5; ++i) CHECK(seen[400 + i] == Approx(epochs / 5).margin(20));
+  CHECK(place_of_large == Approx((groups - 1) / 2.).margin(2));  // no earlier than the others
+  CHECK(throws_with([&] { Sampler(items, {}, {1, 2}); }, "expected a group for each of"));
 }
 
 TEST_CASE("the order is the same everywhere", "[batches]") {

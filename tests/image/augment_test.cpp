@@ -17,7 +17,7 @@ using namespace clip::test;
 
 namespace {
 
-constexpr Variation unchanged{1, 1, 0, 0, false, 1, 1, 1, {255, 255, 255}};
+constexpr Variation unchanged{1, 1, 0, 0, false, 1, 1, 1, {255, 255, 255}, {}};
 
 /// Every sample another, so that what moved can be told.
 Image ramp(int width, int height, Colors colors = Colors::rgb) {
@@ -65,6 +65,19 @@ TEST_CASE("a variation crops, mirrors, and puts on a background", "[image]") {
     CHECK(got[0] == large.pixels[from]);
     CHECK(got[got.size() - 1] == large.pixels[from + 3 * (8 * 2 + 3) + 2]);
   }
+
+  v = unchanged;
+  v.erased = {0.25, 0.5, 0.5, 0.4, {1, 2, 3}};
+  const Image eight = ramp(8, 10);
+  const auto painted = of(plain({8, 10}))(eight, v).to_vector();
+  for (std::size_t y = 0; y < 10; ++y)
+    for (std::size_t x = 0; x < 8; ++x)
+      for (std::size_t c = 0; c < 3; ++c) {
+        const bool inside = x >= 2 && x < 6 && y >= 5 && y < 9;
+        const std::size_t at = 3 * (8 * y + x) + c;
+        CHECK(painted[at] == (inside ? static_cast<float>(c + 1) : eight.pixels[at]));
+      }
+  v = unchanged;
 
   Image glass = ramp(1, 1, Colors::rgba);
   glass.pixels = {200, 100, 0, 51};  // a fifth opaque
@@ -119,7 +132,7 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
 
   constexpr int count = 4000;
   std::vector<double> sum(7), least(7, 10), most(7, -10);
-  double flips = 0, whites = 0, red = 0;
+  double flips = 0, whites = 0, red = 0, erased = 0, width = 0;
   for (int i = 0; i < count; ++i) {
     const auto values = numbers(7, i / 100, i % 100);
     for (std::size_t k = 0; k < 7; ++k) {
@@ -129,12 +142,18 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
     }
     const Variation v = Variation::draw(how, 7, i / 100, i % 100);
     flips += v.flip;
+    erased += v.erased.width > 0;
+    width += v.erased.width;
+    CHECK(v.erased.left + v.erased.width <= 1);
+    CHECK(v.erased.top + v.erased.height <= 1);
     const bool white = v.background == std::array<std::uint8_t, 3>{255, 255, 255};
     whites += white;
     red += white ? 0 : v.background[0];
   }
-  const std::vector<double> middle{.75, 0, .5, .5, 1, 1, 1}, low{.5, .75, 0, 0, .8, .8, .8},
-      high{1, 4. / 3, 1, 1, 1.2, 1.2, 1.2};
+  CHECK(erased / count == Approx(how.erase).margin(0.03));
+  CHECK(width / erased == Approx(0.35).margin(0.01));
+  const std::vector<double> middle{(1 + how.min_area) / 2, 0, .5, .5, 1, 1, 1},
+      low{how.min_area, .75, 0, 0, .8, .8, .8}, high{1, 4. / 3, 1, 1, 1.2, 1.2, 1.2};
   for (std::size_t k = 0; k < 7; ++k) {
     CHECK(sum[k] == Approx(middle[k]).margin(0.02));
     CHECK(least[k] == Approx(low[k]).margin(0.01));
@@ -187,6 +206,7 @@ TEST_CASE("augmentation refuses what it cannot do", "[image]") {
   CHECK(refused({.max_stretch = 0.9}));
   CHECK(refused({.flip = -1}));
   CHECK(refused({.white = 1.5}));
+  CHECK(refused({.erase = -0.1}));
   CHECK(refused({.contrast = 1.5F}));
   CHECK(refused({.saturation = NAN}));
 }

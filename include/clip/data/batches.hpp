@@ -24,15 +24,18 @@ struct SamplerPosition {
   bool operator==(const SamplerPosition&) const = default;
 };
 
-/// Batches of items, each item once in an epoch. The order follows from seed and epoch alone (Philox numbers by item,
-/// sorted), so it is the same for every number of threads, and on every machine.
+/// Batches of items, each item, or one of each group, once in an epoch. The order follows from seed and epoch alone
+/// (Philox numbers by item, sorted), so it is the same for every number of threads, and on every machine.
 class Sampler {
  public:
-  /// Throws when there are no items, or when all batches would be dropped.
-  explicit Sampler(std::vector<std::int32_t> items, const SamplerOptions& options = {});
+  /// With `groups`, one for each item, an epoch has one item of each group, drawn anew. Throws when there are no items,
+  /// when all batches would be dropped, and on another number of groups.
+  explicit Sampler(std::vector<std::int32_t> items, const SamplerOptions& options = {},
+                   std::vector<std::int32_t> groups = {});
 
   std::int64_t batches_per_epoch() const;
-  std::int64_t items() const { return std::ssize(items_); }
+  /// In an epoch.
+  std::int64_t items() const { return count_; }
   /// The batch that `next` will give; its `batch` is batches_per_epoch() at an epoch's end.
   const SamplerPosition& position() const { return position_; }
   /// Throws unless it is a place within an epoch or at its end.
@@ -45,7 +48,8 @@ class Sampler {
  private:
   void shuffle();
 
-  std::vector<std::int32_t> items_, order_;
+  std::vector<std::int32_t> items_, groups_, order_;
+  std::int64_t count_;
   SamplerOptions options_;
   SamplerPosition position_;
 };

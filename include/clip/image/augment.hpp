@@ -13,10 +13,11 @@ namespace clip {
 
 /// How far a picture may be varied.
 struct Augmentation {
-  double min_area = 0.5;                                        ///< of the picture, that a crop keeps at least
+  double min_area = 0.35;                                       ///< of the picture, that a crop keeps at least
   double max_stretch = 4. / 3;                                  ///< of the crop's proportions, either way
   double flip = 0.5;                                            ///< probability of being mirrored, left to right
   float brightness = 0.2F, contrast = 0.2F, saturation = 0.2F;  ///< factors are uniform in 1 - this to 1 + this
+  double erase = 0.5;  ///< probability that a rectangle, each side 0.2 to 0.5 of the picture's, is painted over
   double white = 0.4;  ///< probability that a transparent picture is on white, as it often is in use, not on any colour
 };
 
@@ -28,6 +29,10 @@ struct Variation {
   bool flip;
   float brightness, contrast, saturation;
   std::array<std::uint8_t, 3> background;  ///< what a transparent picture is put on
+  struct {
+    double left = 0, top = 0, width = 0, height = 0;  ///< of what is given, from 0 to 1
+    std::array<std::uint8_t, 3> color = {};
+  } erased;  ///< what is painted over
 
   /// The one that seed, epoch and picture decide, whatever else is drawn, and on any number of threads.
   static Variation draw(const Augmentation& how, std::uint64_t seed, std::int64_t epoch, std::int64_t picture);

@@ -28,7 +28,7 @@ constexpr std::size_t batch = 256;
 
 struct Options {
   fs::path run, data, output;
-  std::string split = "test";
+  std::string split = "test", prefix;
   bool json = false, no_twins = false;
 };
 
@@ -66,6 +66,7 @@ RetrievalRecall evaluate(const Program& program, const Options& options) {
   for (std::size_t i = 0; i < index.pictures.size(); ++i) {
     const Tensor row = index.images.row(static_cast<std::int64_t>(i));
     images.push_back(row.view(0, {1, row.numel()}));
+    if (!index.pictures[i].path.filename().string().starts_with(options.prefix)) continue;
     for (const std::string& caption : index.pictures[i].captions) {
       if (trained.contains(caption)) continue;
       captions.push_back(caption);
@@ -73,7 +74,7 @@ RetrievalRecall evaluate(const Program& program, const Options& options) {
     }
   }
   check(!captions.empty(), "evaluate", "the ", name_of(split), " split of ",
-        options.data.empty() ? options.run : options.data, " has no captions");
+        options.data.empty() ? options.run : options.data, " has no such captions");
   program.announce(model.string() + ", " + std::to_string(images.size()) + " pictures, " +
                    std::to_string(captions.size()) + " captions");
   Progress progress("captions", std::ssize(captions), program.quiet);
@@ -111,6 +112,8 @@ int main(int argc, char** argv) {
   program.option("--split", &options.split, "val or test (default)").one_of({"val", "test"});
   program.option("--no-twins", &options.no_twins,
                  "leave out captions that a picture of the training split has too, word for word");
+  program.option("--prefix", &options.prefix,
+                 "captions of pictures whose file names begin so only, such as 'emoji-', among all pictures");
   program.option("--json", &options.json, "JSON instead of a table");
   program.add_compute_options();
   return program.run(argc, argv, [&] {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -59,14 +60,17 @@ std::pair<Tensor, Tensor> quantized(const Tensor& rows) {
 /// The first of the rows that a search cannot rank, -1 when there is none. Of bytes, `factors` tell.
 std::int64_t first_unsearchable(const void* data, const Tensor& factors, dtype type, std::int64_t count,
                                 std::int64_t cols) {
-  if (type != dtype::u8)
-    return dispatch_storage(
-        type, [&]<class T>() { return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols); });
-  for (std::int64_t r = 0; r < count; ++r)
-    if (const float largest = 128 * factors.data<float>()[r];
-        !std::isfinite(largest * largest * static_cast<float>(cols)))
-      return r;
-  return -1;
+  return dispatch_storage(type, [&]<class T>() -> std::int64_t {
+    if constexpr (std::is_same_v<T, std::uint8_t>) {
+      for (std::int64_t r = 0; r < count; ++r)
+        if (const float largest = 128 * factors.data<float>()[r];
+            !std::isfinite(largest * largest * static_cast<float>(cols)))
+          return r;
+      return -1;
+    } else {
+      return kernels::cpu::first_unsearchable(static_cast<const T*>(data), count, cols);
+    }
+  });
 }
 
 void check_finite(const Tensor& rows, const char* what) {

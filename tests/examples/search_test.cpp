@@ -125,7 +125,7 @@ TEST_CASE("search finds pictures of any folder, and leaves out what it cannot re
   CHECK(Json::parse(skipped.out)[0]["hits"].size() == run.pictures.size());
 }
 
-TEST_CASE("evaluate leaves out captions that a picture trained on has too", "[evaluate]") {
+TEST_CASE("evaluate leaves out captions of training pictures and of other names", "[evaluate]") {
   const Run run;
   std::size_t own = 0;
   for (const RunPicture& picture : run.pictures)
@@ -141,6 +141,14 @@ TEST_CASE("evaluate leaves out captions that a picture trained on has too", "[ev
   CHECK(json["queries"] == own);
   CHECK(own > 0);
   CHECK(json["gallery"] == run.pictures.size() - 2);
+
+  const RunPicture& one = *std::ranges::find(run.pictures, Split::test, &RunPicture::split);
+  const Outcome of_one =
+      run_program("evaluate", {"--run", run.path(), "--json", "--prefix", one.path.filename().string(), "--quiet"});
+  REQUIRE(of_one.status == 0);
+  CHECK(Json::parse(of_one.out)["queries"] == one.captions.size());
+  CHECK(Json::parse(of_one.out)["gallery"] == json["gallery"]);
+  CHECK(run_program("evaluate", {"--run", run.path(), "--prefix", "none", "--quiet"}).status == 1);
 }
 
 TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {

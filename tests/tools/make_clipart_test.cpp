@@ -1,6 +1,7 @@
 // Runs make_clipart on small packages of our own.
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "clip/data/flickr8k.hpp"
 #include "clip/image/write_png.hpp"
@@ -9,6 +10,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/temporary.hpp"
+#include "tools/make_clipart/cleaning.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -163,31 +165,45 @@ TEST_CASE("make_clipart makes a data set of what the rules leave", "[tools]") {
   const Outcome ran = run(packages);
   INFO(ran.out + ran.error);
   REQUIRE(ran.status == 0);
-  CHECK(read_file(packages.output / "captions.txt") ==
-        "image,caption\n"
-        "openclipart-animals-birds-duck_painter_03.png,duck\n"
-        "openclipart-animals-birds-duck_painter_03.png,\"duck, bird\"\n"
-        "openclipart-animals-birds-duck_painter_03.png,\"duck; birds, animals\"\n"
-        "openclipart-animals-birds-gallina_01.png,\"bird, animal\"\n"
-        "openclipart-animals-birds-gallina_01.png,\"bird, animal; birds, animals\"\n"
-        "openclipart-food-fruit-red_apple_01.png,Red apple\n"
-        "openclipart-food-fruit-red_apple_01.png,\"Red apple, food, apple tree\"\n"
-        "openclipart-food-fruit-red_apple_01.png,\"Red apple; fruit, food\"\n"
-        "openclipart-food-fruit-red_apple_02.png,Red apple\n"
-        "openclipart-food-fruit-red_apple_02.png,\"Red apple, food\"\n"
-        "openclipart-food-fruit-red_apple_02.png,\"Red apple; fruit, food\"\n"
-        "openclipart-office-house.png,House\n"
-        "openclipart-office-house.png,House; office\n"
-        "openclipart-signs_and_symbols-flags-africa-chad.png,flag of Tchad\n"
-        "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad, flag\"\n"
-        "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad; africa, flags, signs and symbols\"\n"
-        "emoji-1f34e.png,red apple\n"
-        "emoji-1f34e.png,\"red apple, apple, fruit, red\"\n"
-        "emoji-1f34e.png,red apple; emoji\n"
-        "emoji-1f9d1-200d-1f34e.png,flag of Apple\n"
-        "emoji-1f9d1-200d-1f34e.png,flag of Apple; flags\n"
-        "stamp-animals-cat.png,\"A cat, \"\"Tom\"\"\"\n"
-        "stamp-animals-cat.png,\"A cat, \"\"Tom\"\"; animals\"\n");
+  const std::string expected =
+      "image,caption\n"
+      "openclipart-animals-birds-duck_painter_03.png,duck\n"
+      "openclipart-animals-birds-duck_painter_03.png,\"duck, bird\"\n"
+      "openclipart-animals-birds-duck_painter_03.png,\"duck; birds, animals\"\n"
+      "openclipart-animals-birds-gallina_01.png,\"bird, animal\"\n"
+      "openclipart-animals-birds-gallina_01.png,\"bird, animal; birds, animals\"\n"
+      "openclipart-food-fruit-red_apple_01.png,Red apple\n"
+      "openclipart-food-fruit-red_apple_01.png,\"Red apple, food, apple tree\"\n"
+      "openclipart-food-fruit-red_apple_01.png,\"Red apple; fruit, food\"\n"
+      "openclipart-food-fruit-red_apple_02.png,Red apple\n"
+      "openclipart-food-fruit-red_apple_02.png,\"Red apple, food\"\n"
+      "openclipart-food-fruit-red_apple_02.png,\"Red apple; fruit, food\"\n"
+      "openclipart-office-house.png,House\n"
+      "openclipart-office-house.png,House; office\n"
+      "openclipart-signs_and_symbols-flags-africa-chad.png,flag of Tchad\n"
+      "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad, flag\"\n"
+      "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad; africa, flags, signs and symbols\"\n"
+      "emoji-1f34e.png,red apple\n"
+      "emoji-1f34e.png,\"red apple, apple, fruit, red\"\n"
+      "emoji-1f34e.png,red apple; emoji\n"
+      "emoji-1f9d1-200d-1f34e.png,flag of Apple\n"
+      "emoji-1f9d1-200d-1f34e.png,flag of Apple; flags\n"
+      "stamp-animals-cat.png,\"A cat, \"\"Tom\"\"\"\n"
+      "stamp-animals-cat.png,\"A cat, \"\"Tom\"\"; animals\"\n";
+  const Captions data = read_flickr8k(packages.output);
+  std::map<std::string, Split> split;
+  for (const Picture& picture : data.pictures) split[picture.name] = picture.split;
+  std::string given;  // the captions without the further ones of pictures to train on
+  std::size_t more = 0;
+  std::istringstream lines(read_file(packages.output / "captions.txt"));
+  for (std::string line; std::getline(lines, line);) {
+    const bool further = expected.find(line + '\n') == std::string::npos;
+    if (further) CHECK(split.at(line.substr(0, line.find(','))) == Split::train);
+    if (!further) given += line + '\n';
+    more += further;
+  }
+  CHECK(given == expected);
+  CHECK(more > 0);
   for (const char* why : {"1: a symlink to another", "1: a pattern", "1: shows \"Linked Image Not Found\"",
                           "1: neither an English name nor keywords of its own", "2: nothing said of it",
                           "1: an emoji of another skin tone", "1: a character without an emoji", "1: blank on white",
@@ -195,17 +211,48 @@ TEST_CASE("make_clipart makes a data set of what the rules leave", "[tools]") {
     CHECK(ran.out.find(std::string("left out ") + why + '\n') != std::string::npos);
   CHECK(ran.error.find("broken.png") != std::string::npos);
 
-  const Captions data = read_flickr8k(packages.output);
   CHECK(data.fixed_split);
   CHECK(data.pictures.size() == 9);
   CHECK(data.unlisted_pictures + data.missing_pictures.size() + data.unreadable_rows == 0);
-  std::map<std::string, Split> split;
-  for (const Picture& picture : data.pictures) split[picture.name] = picture.split;
   CHECK(split["openclipart-food-fruit-red_apple_01.png"] == split["openclipart-food-fruit-red_apple_02.png"]);
   CHECK(read_image(packages.output / "Images/emoji-1f34e.png").pixels == picture(20).pixels);
   CHECK(read_image(packages.output / "Images/stamp-animals-cat.png").width == 256);
   const auto files = std::distance(fs::directory_iterator(packages.output / "Images"), fs::directory_iterator());
   CHECK(files == 9);
+}
+
+TEST_CASE("pictures to train on have up to four more captions, each of some words of theirs", "[tools]") {
+  Clipart picture;
+  picture.name = "emoji-1f34e";
+  picture.title = "red apple";
+  picture.keywords = {"apple", "fruit", "red"};
+  picture.folder = "emoji";
+  const std::vector<std::string> few = captions_of(picture), all = captions_to_train_on(picture);
+  REQUIRE(all.size() > few.size());
+  CHECK(all.size() <= few.size() + 4);
+  CHECK(std::equal(few.begin(), few.end(), all.begin()));
+  CHECK(std::set(all.begin(), all.end()).size() == all.size());
+  CHECK(captions_to_train_on(picture) == all);
+  const std::set<std::string> words{"red apple", "apple", "fruit", "red", "emoji"};
+  for (std::size_t i = few.size(); i < all.size(); ++i) {
+    std::set<std::string> parts;
+    for (std::size_t from = 0; from <= all[i].size();) {
+      const std::size_t to = std::min(all[i].find(", ", from), all[i].size());
+      CHECK(parts.insert(all[i].substr(from, to - from)).second);
+      from = to + 2;
+    }
+    CHECK(parts.size() <= 4);
+    CHECK(std::includes(words.begin(), words.end(), parts.begin(), parts.end()));
+  }
+  std::set<std::vector<std::string>> different;
+  for (int i = 0; i < 20; ++i) {
+    picture.name = std::to_string(i);
+    different.insert(captions_to_train_on(picture));
+  }
+  CHECK(different.size() > 15);  // the name decides
+  picture.keywords.clear();
+  picture.folder.clear();
+  CHECK(captions_to_train_on(picture) == std::vector<std::string>{"red apple"});
 }
 
 TEST_CASE("make_clipart gives the same bytes again, without stamps where told to", "[tools]") {

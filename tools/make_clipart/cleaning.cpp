@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
+#include "clip/core/random.hpp"
+#include "clip/io/hash.hpp"
 #include "clip/io/lines.hpp"
 
 namespace clip {
@@ -200,6 +203,29 @@ std::vector<std::string> captions_of(const Clipart& picture) {
   add(name);
   if (!words.empty() && name != words) add(name + ", " + words);
   if (!picture.folder.empty() && !name.empty()) add(name + "; " + picture.folder);
+  return captions;
+}
+
+std::vector<std::string> captions_to_train_on(const Clipart& picture) {
+  std::vector<std::string> captions = captions_of(picture), parts;
+  const auto add = [](std::vector<std::string>& list, const std::string& text) {
+    if (!text.empty() && std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
+  };
+  for (const std::string& caption : captions)
+    for (std::size_t from = 0; from < caption.size();) {
+      const std::size_t to = std::min(caption.find_first_of(",;", from), caption.size());
+      add(parts, trimmed(caption.substr(from, to - from)));
+      from = to + 1;
+    }
+  if (parts.size() < 2) return captions;
+  const std::uint64_t seed = content_hash(picture.name);
+  for (std::uint64_t draw = 0; draw < 4; ++draw) {
+    const auto words = philox(seed, 2 * draw), places = philox(seed, 2 * draw + 1);
+    const std::size_t count = 1 + words[0] % std::min<std::size_t>(parts.size(), 4);
+    std::vector<std::string> chosen = parts;
+    for (std::size_t i = 0; i < count; ++i) std::swap(chosen[i], chosen[i + places[i] % (chosen.size() - i)]);
+    add(captions, join(std::span(chosen).first(count), ", "));
+  }
   return captions;
 }
 

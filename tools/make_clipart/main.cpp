@@ -97,7 +97,8 @@ void write_data_set(const std::vector<Clipart>& pictures, const std::vector<Spli
   std::size_t caption_count = 0;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const std::string file = pictures[i].name + ".png";
-    for (const std::string& caption : captions_of(pictures[i])) {
+    for (const std::string& caption :
+         splits[i] == Split::train ? captions_to_train_on(pictures[i]) : captions_of(pictures[i])) {
       captions += csv_field(file) + ',' + csv_field(caption) + '\n';
       ++caption_count;
     }

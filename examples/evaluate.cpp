@@ -32,29 +32,37 @@ struct Options {
   bool json = false, no_twins = false;
 };
 
-/// Of the pictures of a data set that is not the run's, embedded now; a run of its own, where `output` says so.
+/// Of the pictures of a data set that is not the run's, embedded now.
 RunIndex index_of(const Program& program, const Options& options, const QueryEncoder& encoder) {
-  check(options.output.empty() || !is_there(options.output), "--output", "expected a new folder, but ",
-        quoted(options.output), " exists: remove it, or choose another");
   const Captions data = read_flickr8k(options.data, {.seed = program.seed()});
   for (const Problem& problem : data.problems) program.warn(message(problem));
   program.announce(data.summary());
   std::vector<fs::path> files;
   for (const Picture& picture : data.pictures) files.push_back(picture.path);
-  RunIndex index{Index::build(embed_pictures(program, encoder, files)), run_pictures(data)};
-  if (!options.output.empty()) {
-    make_folder(options.output);
-    link_folder(model_of(options.run), options.output / "model");
-    save_run_index(options.output, index.images, index.pictures);
-  }
-  return index;
+  return {Index::build(embed_pictures(program, encoder, files)), run_pictures(data)};
+}
+
+/// Makes a run of a model and pictures, all of it or nothing.
+void write_run(const fs::path& model, const RunIndex& index, const fs::path& run) {
+  const fs::path part = run.string() + ".partial";
+  fs::remove_all(part);  // of a program that was killed
+  make_folder(part);
+  link_folder(model, part / "model");
+  save_run_index(part, index.images, index.pictures);
+  fs::rename(part, run);
 }
 
 RetrievalRecall evaluate(const Program& program, const Options& options) {
   const Split split = split_of(options.split);
   const fs::path model = model_of(options.run);
+  const fs::path output = options.output.has_filename() ? options.output : options.output.parent_path();  // "x/" is x
+  check(!options.data.empty() || model != options.run, "--run", "expected what train_flickr8k or evaluate wrote in ",
+        quoted(options.run), ", or, where it is a model, --data to judge it by");
+  check(output.empty() || !is_there(output), "--output", "expected a new folder, but ", quoted(output),
+        " exists: remove it, or choose another");
   const QueryEncoder encoder = load_query_encoder(model, program.device(), program.type());
   const RunIndex all = options.data.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
+  if (!output.empty()) write_run(model, all, output);
   const RunIndex index = all.only(split);
   std::unordered_set<std::string> trained;
   for (const RunPicture& picture : all.pictures)

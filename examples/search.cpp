@@ -59,7 +59,7 @@ void print(const std::string& query, const std::vector<Hit>& hits, const RunInde
   }
 }
 
-/// Pictures that the model was not trained on are marked, where there are others.
+/// Pictures of the test split are marked, where there are others.
 void draw(const Options& options, const std::string& query, const std::vector<Hit>& hits, const RunIndex& index) {
   Grid grid;
   grid.title = options.image.empty() ? query : "like " + options.image.filename().string();

@@ -11,6 +11,7 @@
 
 #include "clip/core/error.hpp"
 #include "clip/data/flickr8k.hpp"
+#include "clip/image/augment.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "examples/support/clip_rows.hpp"
@@ -46,6 +47,18 @@ Loss loss_named(const std::string& name) {
   return name == "infonce" ? Loss::info_nce : Loss::siglip;
 }
 
+Json as_json(const Augmentation& how) {
+  return {{"min_area", how.min_area},
+          {"max_stretch", how.max_stretch},
+          {"turn", how.turn},
+          {"flip", how.flip},
+          {"brightness", how.brightness},
+          {"contrast", how.contrast},
+          {"saturation", how.saturation},
+          {"erase", how.erase},
+          {"white", how.white}};
+}
+
 /// What a resumed run must share with the one it goes on from.
 Json configuration(const Options& options, const Program& program, const Captions& data) {
   std::ostringstream type;
@@ -78,7 +91,7 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"start_scale", options.training.start_scale},
           {"ema", options.training.ema},
           {"keep_last", options.training.keep_last},
-          {"augment", options.encode.augment},
+          {"augment", options.encode.augment ? as_json(Augmentation{}) : Json()},
           {"one_caption", options.training.one_caption},
           {"temperature", options.training.temperature},
           {"dropout", options.training.dropout},
@@ -283,7 +296,7 @@ int main(int argc, char** argv) {
   program.option("--one-caption", &options.training.one_caption,
                  "an epoch has each picture once, with one of its captions, drawn anew (default: with each)");
   program.option("--augment", &options.encode.augment,
-                 "crop, flip and colour pictures at random while training on them");
+                 "crop, turn, mirror, tint and partly hide pictures at random while training on them");
   program
       .option("--start-scale", &options.training.start_scale,
               "of the pictures' width and height in the first half of training, such as 0.75; goes with --augment")

@@ -2,6 +2,7 @@
 // that one more search takes.
 #include <chrono>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "clip/io/npy.hpp"
@@ -10,10 +11,10 @@
 int main(int argc, char** argv) {
   using namespace clip;
   try {
-    check(argc == 5, "search_time", "expected ROWS.npy QUERIES.npy FOUND.npy f32|f16");
-    const Index index = Index::build(
-        read_npy(argv[1]),
-        {.metric = Metric::inner_product, .storage = std::string(argv[4]) == "f16" ? dtype::f16 : dtype::f32});
+    const std::map<std::string, dtype> types{{"f32", dtype::f32}, {"f16", dtype::f16}, {"u8", dtype::u8}};
+    check(argc == 5 && types.contains(argv[4]), "search_time", "expected ROWS.npy QUERIES.npy FOUND.npy f32|f16|u8");
+    const Index index =
+        Index::build(read_npy(argv[1]), {.metric = Metric::inner_product, .storage = types.at(argv[4])});
     const Tensor queries = read_npy(argv[2]);
     const auto search = [&] { return index.search_all(queries, 10); };
     std::vector<std::int32_t> rows;

@@ -23,6 +23,7 @@ Sampler::Sampler(std::vector<std::int32_t> items, const SamplerOptions& options,
         " and ", options_.batch);
   check(batches_per_epoch() > 0, "sampler", "all ", count_, " items would be dropped as the last batch of ",
         options_.batch);
+  check(options_.shuffle || groups_.empty(), "sampler", "expected no groups where items are not shuffled");
   shuffle();
 }
 
@@ -39,7 +40,7 @@ void Sampler::seek(const SamplerPosition& position) {
 
 void Sampler::shuffle() {
   order_ = items_;
-  if (!options_.shuffle && groups_.empty()) return;
+  if (!options_.shuffle) return;
   using Keyed = std::pair<std::uint64_t, std::int32_t>;
   std::vector<Keyed> keyed;
   std::map<std::int32_t, std::pair<Keyed, std::uint64_t>> chosen;  // of a group the item of the least key, and another

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <numbers>
 
 #include "clip/core/error.hpp"
 #include "clip/core/random.hpp"
@@ -35,11 +36,36 @@ Window crop_of(const Image& image, double proportions, const Variation& v) {
           static_cast<int>(std::lround(v.top * (image.height - height))), width, height};
 }
 
+/// RGB, turned clockwise about its middle, bilinearly; what nothing turns to is as the nearest pixel. `aspect` is a
+/// pixel's width over its height in the picture as it was before it was squashed.
+Image turned(const Image& image, double angle, double aspect) {
+  Image out = image;
+  const double c = std::cos(angle), s = std::sin(angle);
+  const int right = image.width - 1, bottom = image.height - 1;
+  const auto pixel = [&](int x, int y) {
+    return image.pixels.data() + 3 * (static_cast<std::ptrdiff_t>(y) * image.width + x);
+  };
+  std::uint8_t* to = out.pixels.data();
+  for (int y = 0; y < image.height; ++y)
+    for (int x = 0; x < image.width; ++x, to += 3) {
+      const double dx = x - right / 2., dy = y - bottom / 2.;
+      const double from_x = std::clamp(right / 2. + c * dx + s / aspect * dy, 0., static_cast<double>(right)),
+                   from_y = std::clamp(bottom / 2. - s * aspect * dx + c * dy, 0., static_cast<double>(bottom));
+      const int x0 = static_cast<int>(from_x), y0 = static_cast<int>(from_y), x1 = std::min(x0 + 1, right),
+                y1 = std::min(y0 + 1, bottom);
+      const double fx = from_x - x0, fy = from_y - y0;
+      for (std::size_t i = 0; i < 3; ++i)
+        to[i] = static_cast<std::uint8_t>((1 - fy) * ((1 - fx) * pixel(x0, y0)[i] + fx * pixel(x1, y0)[i]) +
+                                          fy * ((1 - fx) * pixel(x0, y1)[i] + fx * pixel(x1, y1)[i]) + 0.5);
+    }
+  return out;
+}
+
 }  // namespace
 
 Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int64_t epoch, std::int64_t picture) {
-  std::array<std::uint32_t, 20> words;
-  for (std::uint32_t block = 0; block < 5; ++block) {
+  std::array<std::uint32_t, 24> words;
+  for (std::uint32_t block = 0; block < 6; ++block) {
     // "varY" keeps these numbers apart from all others that the seed names
     const auto four =
         philox({static_cast<std::uint32_t>(picture), static_cast<std::uint32_t>(epoch), block, 0x79726176},
@@ -57,6 +83,7 @@ Variation Variation::draw(const Augmentation& how, std::uint64_t seed, std::int6
   v.brightness = factor(5, how.brightness);
   v.contrast = factor(6, how.contrast);
   v.saturation = factor(7, how.saturation);
+  v.turn = how.turn * std::numbers::pi / 180 * (2 * uniform(20) - 1);
   const bool white = uniform(11) < how.white;
   for (std::size_t c = 0; c < 3; ++c) v.background[c] = white ? 255 : static_cast<std::uint8_t>(words[8 + c] >> 24);
   if (uniform(12) < how.erase) {
@@ -83,6 +110,7 @@ AugmentedPictures::AugmentedPictures(std::vector<std::filesystem::path> files, c
   check(how.min_area > 0 && how.min_area <= 1 && how.max_stretch >= 1 && how.max_stretch <= 100, "augment",
         "expected a least area above 0 and up to 1, and a stretch of 1 to 100, got ", how.min_area, " and ",
         how.max_stretch);
+  check(how.turn >= 0 && how.turn <= 180, "augment", "expected pictures to turn by 0 to 180 degrees, got ", how.turn);
   for (const double probability : {how.flip, how.white, how.erase})
     check(probability >= 0 && probability <= 1, "augment",
           "expected probabilities to flip, of white and to erase, got ", how.flip, ", ", how.white, " and ", how.erase);
@@ -104,7 +132,11 @@ void AugmentedPictures::write(float* out, const Size& size, const Image& image, 
   const bool squash = settings_.size != Size{};
   const double proportions =
       squash ? static_cast<double>(image.width) / image.height : static_cast<double>(size_.width) / size_.height;
-  Image rgb = resize(cut(image, crop_of(image, proportions, v), v.background), size, settings_.filter);
+  const Window crop = crop_of(image, proportions, v);
+  Image rgb = resize(cut(image, crop, v.background), size, settings_.filter);
+  const double aspect = static_cast<double>(crop.width) * static_cast<double>(size.height) /
+                        (static_cast<double>(crop.height) * static_cast<double>(size.width));
+  if (v.turn != 0) rgb = turned(rgb, v.turn, aspect);
   const auto at = [](double part, std::int64_t side) {
     return static_cast<std::int64_t>(part * static_cast<double>(side));
   };

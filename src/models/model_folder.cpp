@@ -1,6 +1,8 @@
 #include "src/models/model_folder.hpp"
 
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
@@ -20,7 +22,11 @@ void link_folder(const fs::path& from, const fs::path& to) {
   check(!error, "model", "cannot replace the folder ", quoted(part), ": ", error.message());
   try {
     make_folder(part);
-    for (const fs::path& file : files_below(from)) {
+    std::vector<fs::path> files = files_below(from);
+    for (const fs::path& path : list_folder(from))  // files_below follows no links, but an encoder may be one
+      if (fs::is_symlink(path, error) && is_there(path / "config.json"))
+        for (fs::path& file : files_below(path)) files.push_back(std::move(file));
+    for (const fs::path& file : files) {
       const fs::path copy = part / file.lexically_relative(from), source = fs::canonical(file, error);
       make_folder(copy.parent_path());
       if (!error) fs::create_hard_link(source, copy, error);

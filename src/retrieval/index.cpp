@@ -108,6 +108,8 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
   const Tensor compared = comparable(embeddings, options.metric);
   if (options.storage == dtype::u8) {
     const auto [rows, factors] = quantized(compared);
+    const std::int64_t bad = first_unsearchable(rows.raw(), factors, dtype::u8, rows.shape(0), rows.shape(1));
+    check(bad < 0, "index", "expected embeddings whose length is finite also in bytes, got others in row ", bad);
     index.factors_ = factors;
     index.hold(rows);
     return index;

@@ -132,6 +132,7 @@ TEST_CASE("an epoch has one item of each group", "[batches]") {
   CHECK(seen.size() == items.size());
   for (std::int32_t i = 0; i < 5; ++i) CHECK(seen[400 + i] == Approx(epochs / 5).margin(20));
   CHECK(place_of_large == Approx((groups - 1) / 2.).margin(2));  // no earlier than the others
+  CHECK(throws_with([&] { Sampler({1, 2}, {.shuffle = false}, {1, 1}); }, "not shuffled"));
   CHECK(throws_with([&] { Sampler(items, {}, {1, 2}); }, "expected a group for each of"));
 }
 

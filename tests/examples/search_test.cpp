@@ -151,6 +151,45 @@ TEST_CASE("evaluate leaves out captions of training pictures and of other names"
   CHECK(run_program("evaluate", {"--run", run.path(), "--prefix", "none", "--quiet"}).status == 1);
 }
 
+TEST_CASE("evaluate judges a model by another data set, and makes that a run to be searched", "[evaluate]") {
+  const NoGrad guard;
+  const Run run;
+  const fs::path model = run.folder / "model", data = run.folder / "data", made = run.folder / "made";
+  fs::copy(run.path() + "/model", model, fs::copy_options::recursive);
+  fs::rename(model / "text", run.folder / "shared");  // as models/clipart has its text encoder
+  fs::create_directory_symlink("../shared", model / "text");
+  fs::create_directories(data / "Images");
+  std::string captions = "image,caption\n", names;
+  for (const RunPicture& picture : run.pictures) {
+    fs::copy_file(picture.path, data / "Images" / picture.path.filename());
+    captions.append(picture.path.filename()).append(",").append(picture.captions[0]).append("\n");
+    if (picture.split == Split::test) names.append(picture.path.filename()).append("\n");
+  }
+  write_file(data / "captions.txt", captions);
+  for (const char* list : {"train", "dev"}) write_file(data / ("Flickr_8k." + std::string(list) + "Images.txt"), "");
+  write_file(data / "Flickr_8k.testImages.txt", names);
+
+  const std::vector<std::string> judge = {"--data", data, "--json", "--quiet"};
+  const Outcome expected = run_program("evaluate", {"--run", run.path(), "--json", "--quiet"});
+  const Outcome outcome = run_program("evaluate", judge + std::vector<std::string>{"--run", model, "--output", made});
+  INFO(outcome.error);
+  REQUIRE(outcome.status == 0);
+  CHECK(Json::parse(outcome.out)["gallery"] == Json::parse(expected.out)["gallery"]);
+  CHECK(Json::parse(outcome.out)["queries"] == std::ranges::count(run.pictures, Split::test, &RunPicture::split));
+  CHECK(run_program("evaluate", {"--run", made, "--json", "--quiet"}).out == outcome.out);
+  CHECK(run_program("evaluate", judge + std::vector<std::string>{"--run", model}).out == outcome.out);
+  CHECK(fs::exists(made / "model/text/vocab.txt"));
+  CHECK(run_program("search", {"--run", made, "--query", "a dog", "--quiet"}).out.find(data.string()) !=
+        std::string::npos);
+  CHECK(run_program("search", {"--run", model, "--images", data / "Images", "--query", "a dog", "--quiet"}).status ==
+        0);
+
+  const Outcome again = run_program("evaluate", judge + std::vector<std::string>{"--run", model, "--output", made});
+  CHECK(again.status == 1);
+  CHECK(again.error.find("expected a new folder") != std::string::npos);
+  CHECK(run_program("evaluate", {"--run", run.path(), "--output", made}).status == 2);
+}
+
 TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {
   const NoGrad guard;
   const Run run;

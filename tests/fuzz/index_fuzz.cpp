@@ -24,16 +24,29 @@ void search(std::string_view bytes) {
   }
 }
 
-std::string index_of(std::string_view rows, bool half) {
-  const std::size_t row_bytes = half ? 6 : 12;
-  rows = rows.substr(0, rows.size() / row_bytes * row_bytes);
-  std::string header = R"({"__metadata__":{"format":"clipcore index 1","metric":"cosine","checksum":")" +
-                       hex(content_hash(rows)) + R"("},"rows":{"dtype":")" + (half ? "F16" : "F32") + R"(","shape":[)" +
-                       std::to_string(rows.size() / row_bytes) + R"(,3],"data_offsets":[0,)" +
-                       std::to_string(rows.size()) + "]}}";
+/// Rows of three numbers of `size` bytes; those of one byte have a factor before all rows.
+std::string index_of(std::string_view bytes, std::size_t size) {
+  const std::size_t factor = size == 1 ? 4 : 0, count = bytes.size() / (3 * size + factor);
+  bytes = bytes.substr(0, count * (3 * size + factor));
+  const std::string_view factors = bytes.substr(0, count * factor), rows = bytes.substr(factors.size());
+  const std::uint64_t hash = factor > 0 ? content_hash(factors, content_hash(rows)) : content_hash(rows);
+  const auto tensor = [](const std::string& name, const char* type, const std::string& shape, std::size_t begin,
+                         std::size_t end) {
+    return ",\"" + name + R"(":{"dtype":")" + type + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
+           std::to_string(begin) + ',' + std::to_string(end) + "]}";
+  };
+  const std::string n = std::to_string(count);
+  std::string header = R"({"__metadata__":{"format":"clipcore index 1","metric":"cosine","checksum":")" + hex(hash) +
+                       "\"}" + (factor > 0 ? tensor("factors", "F32", n, 0, factors.size()) : "") +
+                       tensor("rows",
+                              size == 1   ? "U8"
+                              : size == 2 ? "F16"
+                                          : "F32",
+                              n + ",3", factors.size(), bytes.size()) +
+                       "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t length = header.size();
-  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + std::string(rows);
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + std::string(bytes);
 }
 
 }  // namespace
@@ -41,7 +54,6 @@ std::string index_of(std::string_view rows, bool half) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   search(bytes);
-  search(index_of(bytes, false));
-  search(index_of(bytes, true));
+  for (const std::size_t size : {1, 2, 4}) search(index_of(bytes, size));
   return 0;
 }

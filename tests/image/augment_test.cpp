@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <numbers>
 
 #include "clip/core/error.hpp"
 #include "clip/image/write_png.hpp"
@@ -17,7 +18,7 @@ using namespace clip::test;
 
 namespace {
 
-constexpr Variation unchanged{1, 1, 0, 0, false, 1, 1, 1, {255, 255, 255}, {}};
+constexpr Variation unchanged{1, 1, 0, 0, false, 0, 1, 1, 1, {255, 255, 255}, {}};
 
 /// Every sample another, so that what moved can be told.
 Image ramp(int width, int height, Colors colors = Colors::rgb) {
@@ -65,6 +66,34 @@ TEST_CASE("a variation crops, mirrors, and puts on a background", "[image]") {
     CHECK(got[0] == large.pixels[from]);
     CHECK(got[got.size() - 1] == large.pixels[from + 3 * (8 * 2 + 3) + 2]);
   }
+
+  v = unchanged;  // by a right angle, clockwise, the top row becomes the right column
+  v.turn = std::numbers::pi / 2;
+  const Image square = ramp(5, 5);
+  const auto quarter = of(plain({5, 5}))(square, v).to_vector();
+  for (std::size_t y = 0; y < 5; ++y)
+    for (std::size_t x = 0; x < 5; ++x)
+      for (std::size_t c = 0; c < 3; ++c)
+        CHECK(quarter[3 * (5 * y + x) + c] == square.pixels[3 * (5 * (4 - x) + y) + c]);
+  v.turn = 0.3;  // between pixels, as computed by hand
+  const auto slanted = of(plain({5, 5}))(square, v).to_vector();
+  const double from_x = 2 + std::cos(0.3) * 1 + std::sin(0.3) * -1, from_y = 2 - std::sin(0.3) * 1 + std::cos(0.3) * -1;
+  const double fx = from_x - 2, fy = from_y;  // pixel (3, 1) comes from between columns 2 and 3 and rows 0 and 1
+  const auto red = [&](std::size_t x, std::size_t y) { return square.pixels[3 * (5 * y + x)]; };
+  CHECK(slanted[3 * (5 * 1 + 3)] == std::floor((1 - fy) * ((1 - fx) * red(2, 0) + fx * red(3, 0)) +
+                                               fy * ((1 - fx) * red(2, 1) + fx * red(3, 1)) + .5));
+  CHECK(of(plain({1, 1}))(ramp(1, 1), v).to_vector()[1] == 7);
+  Image wide{30, 10, Colors::rgb, false, std::vector<std::uint8_t>(900)};  // a square of 5 x 5 in its middle,
+  for (int y = 3; y < 8; ++y) std::fill_n(wide.pixels.begin() + 3 * (30 * y + 13), 15, std::uint8_t{255});
+  v.turn = std::numbers::pi / 2;  // by a right angle stays one, though the model sees it squashed
+  const auto stood = of(plain({10, 10}))(wide, v).to_vector();
+  int rows = 0, columns = 0;
+  for (std::size_t i = 0; i < 10; ++i) {
+    rows += stood[3 * (10 * i + 5)] > 127;
+    columns += stood[3 * (10 * 5 + i)] > 127;
+  }
+  CHECK(rows == 5);
+  CHECK(columns == 2);  // 5 of 30
 
   v = unchanged;
   v.erased = {0.25, 0.5, 0.5, 0.4, {1, 2, 3}};
@@ -125,17 +154,17 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
   const Augmentation how;
   const auto numbers = [&](std::uint64_t seed, std::int64_t epoch, std::int64_t picture) {
     const Variation v = Variation::draw(how, seed, epoch, picture);
-    return std::vector<double>{v.area, v.stretch, v.left, v.top, v.brightness, v.contrast, v.saturation};
+    return std::vector<double>{v.area, v.stretch, v.left, v.top, v.brightness, v.contrast, v.saturation, v.turn};
   };
   CHECK(numbers(1, 2, 3) == numbers(1, 2, 3));
   for (const auto& other : {numbers(2, 2, 3), numbers(1, 3, 3), numbers(1, 2, 4)}) CHECK(numbers(1, 2, 3) != other);
 
   constexpr int count = 4000;
-  std::vector<double> sum(7), least(7, 10), most(7, -10);
+  std::vector<double> sum(8), least(8, 10), most(8, -10);
   double flips = 0, whites = 0, red = 0, erased = 0, width = 0;
   for (int i = 0; i < count; ++i) {
     const auto values = numbers(7, i / 100, i % 100);
-    for (std::size_t k = 0; k < 7; ++k) {
+    for (std::size_t k = 0; k < 8; ++k) {
       sum[k] += (k == 1 ? std::log(values[k]) : values[k]) / count;
       least[k] = std::min(least[k], values[k]);
       most[k] = std::max(most[k], values[k]);
@@ -152,9 +181,10 @@ TEST_CASE("seed, epoch and picture decide a variation, within its ranges", "[ima
   }
   CHECK(erased / count == Approx(how.erase).margin(0.03));
   CHECK(width / erased == Approx(0.35).margin(0.01));
-  const std::vector<double> middle{(1 + how.min_area) / 2, 0, .5, .5, 1, 1, 1},
-      low{how.min_area, .75, 0, 0, .8, .8, .8}, high{1, 4. / 3, 1, 1, 1.2, 1.2, 1.2};
-  for (std::size_t k = 0; k < 7; ++k) {
+  const std::vector<double> middle{(1 + how.min_area) / 2, 0, .5, .5, 1, 1, 1, 0},
+      low{how.min_area, .75, 0, 0, .65, .65, .65, -std::numbers::pi / 12},
+      high{1, 4. / 3, 1, 1, 1.35, 1.35, 1.35, std::numbers::pi / 12};
+  for (std::size_t k = 0; k < 8; ++k) {
     CHECK(sum[k] == Approx(middle[k]).margin(0.02));
     CHECK(least[k] == Approx(low[k]).margin(0.01));
     CHECK(most[k] == Approx(high[k]).margin(0.01));
@@ -204,6 +234,7 @@ TEST_CASE("augmentation refuses what it cannot do", "[image]") {
   CHECK(refused({.min_area = 0}));
   CHECK(refused({.min_area = 1.1}));
   CHECK(refused({.max_stretch = 0.9}));
+  CHECK(refused({.turn = 181}));
   CHECK(refused({.flip = -1}));
   CHECK(refused({.white = 1.5}));
   CHECK(refused({.erase = -0.1}));

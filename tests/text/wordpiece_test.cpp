@@ -69,7 +69,7 @@ std::string hex(std::uint64_t value) {
   return digits;
 }
 
-/// Blocks of 4096 code points: all, or where sanitizers make it slow those that the tables tell apart.
+/// Blocks of 4096 code points: all, or where sanitizers make it slow those of the first two planes and two more.
 bool is_tested(std::size_t block) { return !sanitized || block < 0x20 || block == 0x2f || block == 0xe0; }
 
 std::string utf8(char32_t code) {

@@ -219,7 +219,7 @@ std::vector<std::string> captions_to_train_on(const Clipart& picture) {
     }
   if (parts.size() < 2) return captions;
   const std::uint64_t seed = content_hash(picture.name);
-  for (std::uint64_t draw = 0; draw < 4; ++draw) {
+  for (std::uint64_t draw = 0; draw < 12; ++draw) {
     const auto words = philox(seed, 2 * draw), places = philox(seed, 2 * draw + 1);
     const std::size_t count = 1 + words[0] % std::min<std::size_t>(parts.size(), 4);
     std::vector<std::string> chosen = parts;

@@ -29,7 +29,7 @@ struct SamplerPosition {
 class Sampler {
  public:
   /// With `groups`, one for each item, an epoch has one item of each group, drawn anew. Throws when there are no items,
-  /// when all batches would be dropped, and on another number of groups.
+  /// when all batches would be dropped, on another number of groups, and on groups without shuffling.
   explicit Sampler(std::vector<std::int32_t> items, const SamplerOptions& options = {},
                    std::vector<std::int32_t> groups = {});
 

@@ -13,11 +13,12 @@ namespace clip {
 
 /// How far a picture may be varied.
 struct Augmentation {
-  double min_area = 0.35;                                       ///< of the picture, that a crop keeps at least
-  double max_stretch = 4. / 3;                                  ///< of the crop's proportions, either way
-  double flip = 0.5;                                            ///< probability of being mirrored, left to right
-  float brightness = 0.2F, contrast = 0.2F, saturation = 0.2F;  ///< factors are uniform in 1 - this to 1 + this
-  double erase = 0.5;  ///< probability that a rectangle, each side 0.2 to 0.5 of the picture's, is painted over
+  double min_area = 0.25;                                          ///< of the picture, that a crop keeps at least
+  double max_stretch = 4. / 3;                                     ///< of the crop's proportions, either way
+  double turn = 15;                                                ///< degrees, either way, that a crop is turned by
+  double flip = 0.5;                                               ///< probability of being mirrored, left to right
+  float brightness = 0.35F, contrast = 0.35F, saturation = 0.35F;  ///< factors are uniform in 1 - this to 1 + this
+  double erase = 0.7;  ///< probability that a rectangle, each side 0.2 to 0.5 of the picture's, is painted over
   double white = 0.4;  ///< probability that a transparent picture is on white, as it often is in use, not on any colour
 };
 
@@ -27,6 +28,7 @@ struct Variation {
   double area, stretch;  ///< of the crop; a stretch above 1 takes more of the width
   double left, top;      ///< where it lies in what room there is, from 0 to 1
   bool flip;
+  double turn;  ///< of the crop, clockwise, in radians
   float brightness, contrast, saturation;
   std::array<std::uint8_t, 3> background;  ///< what a transparent picture is put on
   struct {

@@ -14,7 +14,7 @@ enum class Metric { cosine, inner_product };
 
 struct IndexOptions {
   Metric metric = Metric::cosine;
-  /// Or f16: half the memory and time, rows rounded to 11 bits. Or u8: a quarter; each row's largest number becomes
+  /// Or f16: half the memory and time, rows rounded to 11 bits. Or u8: a quarter of the memory; each row's largest number becomes
   /// 127, and the others whole numbers.
   dtype storage = dtype::f32;
 };

@@ -54,6 +54,6 @@ std::string index_of(std::string_view bytes, std::size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   search(bytes);
-  for (const std::size_t size : {1, 2, 4}) search(index_of(bytes, size));
+  for (const std::size_t number : {1U, 2U, 4U}) search(index_of(bytes, number));
   return 0;
 }

@@ -51,9 +51,9 @@ TEST_CASE("the pretrained clip art model finds pictures that it has not seen", "
 
   const RetrievalRecall found = retrieval_recall(texts, images, picture_of);
   CAPTURE(found.text_to_image.r10, found.text_to_image.median_rank, found.image_to_text.r10);
-  CHECK(found.text_to_image.r10 > 0.5);  // by chance 0.05
-  CHECK(found.text_to_image.median_rank < 12);
-  CHECK(found.image_to_text.r10 > 0.4);
+  CHECK(found.text_to_image.r10 > 0.46);  // by chance 0.05
+  CHECK(found.text_to_image.median_rank < 14);
+  CHECK(found.image_to_text.r10 > 0.41);
 
   // what narrower numbers in the index change
   const std::vector<std::vector<Hit>> exact = Index::build(images).search_all(texts, 10);
@@ -92,7 +92,7 @@ TEST_CASE("the pretrained clip art model finds pictures that it has not seen", "
   CAPTURE(itself, flags, near_flags);
   CHECK(itself > 180);
   REQUIRE(flags > 30);
-  CHECK(static_cast<double>(near_flags) > 0.9 * static_cast<double>(flags));
+  CHECK(static_cast<double>(near_flags) > 0.85 * static_cast<double>(flags));
 }
 
 }  // namespace

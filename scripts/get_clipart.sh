@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes data/clipart, some 6,200 captioned pictures in Flickr8k's layout, of clip art, emoji and stamps that Debian
-# packages carry. They are downloaded (340 MB) and unpacked (800 MB) into downloads/clipart, not installed. Needs
-# make_clipart, whose folder may be given, and models/all-MiniLM-L6-v2. Can be interrupted and repeated at any time.
+# packages carry, and data/clipart-free, the same split without the stamps, which are under the GPL. The packages are
+# downloaded (340 MB) and unpacked (800 MB) into downloads/clipart, not installed. Needs make_clipart, whose folder may be
+# given, and models/all-MiniLM-L6-v2. Can be interrupted and repeated at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,12 +10,26 @@ packages=(openclipart-png openclipart-svg fonts-noto-color-emoji unicode-cldr-co
 downloads=downloads/clipart
 unpacked=$downloads/unpacked
 data=data/clipart
+free=data/clipart-free
 make_clipart=${1:-build/release/bin}/make_clipart
 vocabulary=models/all-MiniLM-L6-v2/vocab.txt
 
 say() { echo "get_clipart: $*" >&2; }
+
+leave_out_stamps() {
+  rm -rf "$free" "$free.partial"
+  mkdir "$free.partial"
+  ln -s ../clipart/Images "$free.partial/Images"
+  local file
+  for file in captions.txt LICENSES.txt Flickr_8k.{train,dev,test}Images.txt; do
+    sed '/^stamp-/d' "$data/$file" >"$free.partial/$file"
+  done
+  mv -T "$free.partial" "$free"
+}
+
 if [ -e "$data" ]; then
   say "$data is there already; remove it to make it again"
+  [ -e "$free" ] || leave_out_stamps
   exit 0
 fi
 command -v apt-get >/dev/null || { say "needs apt-get, on Debian or Ubuntu"; exit 1; }
@@ -45,4 +60,6 @@ for package in "${packages[@]}"; do
   rm -r "${downloads:?}/$package"
 done
 mkdir -p "$(dirname "$data")"
+rm -rf "$free"
 "$make_clipart" "$unpacked" "$data" --words "$unpacked/usr/share/dict/american-english-large" "$vocabulary"
+leave_out_stamps

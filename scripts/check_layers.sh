@@ -11,7 +11,7 @@ check() {
     BEGIN {
       # Folders with their layers; those of one layer do not include each other.
       split("core 0 kernels 1 autograd 2 ops 3 io 4 text 5 image 5 nn 5 models 6 data 7 train 7 retrieval 7 " \
-            "examples 8 tests 9 bench 9 tools 9", words, " ")
+            "examples 8 tools 9 tests 10 bench 10", words, " ")
       for (i = 1; i in words; i += 2) layer[words[i]] = words[i + 1]
     }
     # The folder of the table a path belongs to: include/clip/ops/x.hpp, clip/ops/x.hpp and src/ops/x.cpp are ops.

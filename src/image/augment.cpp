@@ -55,8 +55,8 @@ Image turned(const Image& image, double angle, double aspect) {
                 y1 = std::min(y0 + 1, bottom);
       const double fx = from_x - x0, fy = from_y - y0;
       for (std::size_t i = 0; i < 3; ++i)
-        to[i] = static_cast<std::uint8_t>((1 - fy) * ((1 - fx) * pixel(x0, y0)[i] + fx * pixel(x1, y0)[i]) +
-                                          fy * ((1 - fx) * pixel(x0, y1)[i] + fx * pixel(x1, y1)[i]) + 0.5);
+        to[i] = static_cast<std::uint8_t>(std::lround((1 - fy) * ((1 - fx) * pixel(x0, y0)[i] + fx * pixel(x1, y0)[i]) +
+                                                      fy * ((1 - fx) * pixel(x0, y1)[i] + fx * pixel(x1, y1)[i])));
     }
   return out;
 }

@@ -14,8 +14,8 @@ enum class Metric { cosine, inner_product };
 
 struct IndexOptions {
   Metric metric = Metric::cosine;
-  /// Or f16: half the memory and time, rows rounded to 11 bits. Or u8: a quarter of the memory; each row's largest number becomes
-  /// 127, and the others whole numbers.
+  /// Or f16: half the memory and time, rows rounded to 11 bits. Or u8: a quarter of the memory; each row's largest
+  /// number becomes 127, and the others whole numbers.
   dtype storage = dtype::f32;
 };
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From a bare Debian or Ubuntu machine to searching pictures by text: installs what is missing, builds, makes a data set of
 # clip art and emoji, measures models/clipart on pictures that it has not seen, and searches. --from-scratch trains a model
-# instead; --quick trains it less. Can be interrupted and repeated at any time: what is done is not done again, and
-# training goes on where it was.
+# instead; --quick trains it less. Can be interrupted and repeated at any time: what is done is not done again, but for
+# measuring, and training goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,7 +62,7 @@ done
 
 cat <<END
 
-== done in $((SECONDS - started)) s. The grids above mark pictures that were not trained on as "unseen".
+== done in $((SECONDS - started)) s. The grids above mark the pictures it is tested with, never trained on, as "unseen".
 It knows clip art, icons, flags and emoji, not photographs. Next:
 
   $bin/search --run $run --query "a yellow fish" --grid result.png

@@ -14,15 +14,21 @@ scripts/get_clipart.sh
 scripts/train_clipart.sh "$data" "$run" "$epochs"
 
 # A dual encoder's folder, but for the text encoder, a link to where get_minilm.sh puts it.
-mkdir -p "$model"
-"$bin/weights_convert" "$run/model/image" "$model/image" --dtype bf16
-cp --remove-destination "$run/model/config.json" "$run/model/model.safetensors" "$model"
-ln -sfn ../all-MiniLM-L6-v2 "$model/text"
-cp "$data/Flickr_8k.testImages.txt" "$model/unseen.txt"
-mkdir -p docs/clipart
+part=models/clipart.partial
+rm -rf "$part"
+mkdir -p "$part" "$model" docs/clipart
+"$bin/weights_convert" "$run/model/image" "$part/image" --dtype bf16
+cp "$run/model/config.json" "$run/model/model.safetensors" "$part"
+cp "$data/Flickr_8k.testImages.txt" "$part/unseen.txt"
+ln -s ../all-MiniLM-L6-v2 "$part/text"
+for file in "$part"/*; do
+  rm -rf "$model/${file##*/}"
+  mv "$file" "$model"
+done
+rmdir "$part"
 cp "$run/metrics.jsonl" "$run/loss.svg" docs/clipart
 
-judged=runs/clipart-pretrained  # the demo's run
+judged=$run-judged
 rm -rf "$judged"
 measure() { printf '%-36s' "$1"; "$bin/evaluate" --run "$judged" --quiet "${@:2}" | sed -n 2p; }
 "$bin/evaluate" --run "$model" --data "$data" --output "$judged" --quiet
@@ -34,3 +40,5 @@ done
 echo "16 x 16 raw pixels instead of the encoder:"
 "$bin/pixel_baseline" --data "$data" --text-model models/all-MiniLM-L6-v2 --output runs/clipart-free-pixels \
   --cache runs/clipart-captions --quiet | sed 1,2d
+awk 'END { printf "by chance: %.1f %.1f %.1f, median rank %.1f\n", 100 / NR, 500 / NR, 1000 / NR, (NR + 1) / 2 }' \
+  "$data/Flickr_8k.testImages.txt"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# train_clipart.sh DATA RUN EPOCHS: trains an image encoder on clip art from scratch, beside a text encoder that stays as it
+# train_clipart.sh DATA RUN EPOCHS, folders as seen from the repository: trains an image encoder on clip art from scratch, beside a text encoder that stays as it
 # is: the recipe of the demo and of models/clipart. Goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ image=models/resnet18-small
 
 # A ResNet-18 half as wide as usual, without weights. Transparent pictures are seen on white, and what it was trained
 # on, 64 x 64 pixels, is what it must be used with.
+rm -rf "$image"  # runs share its files
 mkdir -p "$image"
 cat >"$image/config.json" <<'END'
 {"model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2],

@@ -1,5 +1,7 @@
 #include "clip/models/dual_encoder.hpp"
 
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "clip/core/error.hpp"
@@ -29,13 +31,28 @@ DualHeads load_heads(const fs::path& folder, std::int64_t text_size, std::int64_
   return heads;
 }
 
+namespace {
+
+/// The folder of one encoder; it may be a link to one that others share.
+fs::path part_of(const fs::path& folder, const char* name) {
+  const fs::path part = folder / name;
+  if (is_folder(part)) return part;
+  std::string got = "none";
+  if (std::error_code none; fs::is_symlink(part, none))
+    got =
+        std::string("a link to ").append(quoted(fs::read_symlink(part, none))).append(", which is not there: fetch it");
+  fail("dual_encoder", "expected a model folder ", quoted(part), ", got ", got);
+}
+
+}  // namespace
+
 DualEncoder DualEncoder::load(const fs::path& folder, const Device& device, dtype type) {
   check(
       !is_folder(folder / "clip"), "dual_encoder", quoted(folder),
       " holds heads on the features of a CLIP, not of two encoders: ClipEncoder::load reads that in its folder clip, ",
       "and load_heads the heads");
-  TextEncoder text = TextEncoder::load(folder / "text", device, type);
-  ImageEncoder image = ImageEncoder::load(folder / "image", device, type);
+  TextEncoder text = TextEncoder::load(part_of(folder, "text"), device, type);
+  ImageEncoder image = ImageEncoder::load(part_of(folder, "image"), device, type);
   DualHeads heads = load_heads(folder, text.config().size, image.model.config.widths.back());
   for (const Member& member : members(heads)) *member.tensor = to(*member.tensor, device);
   return {.text = std::move(text), .image = std::move(image), .heads = std::move(heads)};

@@ -188,6 +188,11 @@ TEST_CASE("evaluate judges a model by another data set, and makes that a run to 
   CHECK(again.status == 1);
   CHECK(again.error.find("expected a new folder") != std::string::npos);
   CHECK(run_program("evaluate", {"--run", run.path(), "--output", made}).status == 2);
+
+  fs::remove_all(run.folder / "shared");
+  const Outcome dangling = run_program("search", {"--run", model, "--images", data / "Images", "--query", "a dog"});
+  CHECK(dangling.status == 1);
+  CHECK(dangling.error.find("a link to '../shared', which is not there") != std::string::npos);
 }
 
 TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {

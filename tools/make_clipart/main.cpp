@@ -171,7 +171,7 @@ int main(int argc, char** argv) {
       "Makes a data set in Flickr8k's layout, split by groups of like pictures, of unpacked Debian packages: "
       "openclipart-png, openclipart-svg, fonts-noto-color-emoji, unicode-cldr-core and, where it is there, "
       "tuxpaint-stamps-default.",
-      "make_clipart downloads/clipart data/clipart --words words.txt");
+      "make_clipart downloads/clipart/unpacked data/clipart --words words.txt");
   Options options;
   program.option("packages", &options.packages, "folder that the packages were unpacked into").required();
   program.option("output", &options.output, "folder to be made").required();

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 case "${*:-}" in
   "") run=runs/clipart-pretrained epochs=0 ;;
   --from-scratch) run=runs/clipart epochs=92 ;;
-  --quick | "--from-scratch --quick") run=runs/clipart-quick epochs=24 ;;
+  --quick | "--from-scratch --quick") run=runs/clipart-quick epochs=40 ;;
   *) echo "usage: scripts/demo.sh [--from-scratch | --quick]" >&2; exit 2 ;;
 esac
 bin=build/release/bin data=data/clipart text=models/all-MiniLM-L6-v2

@@ -62,7 +62,6 @@ RetrievalRecall evaluate(const Program& program, const Options& options) {
         " exists: remove it, or choose another");
   const QueryEncoder encoder = load_query_encoder(model, program.device(), program.type());
   const RunIndex all = options.data.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);
-  if (!output.empty()) write_run(model, all, output);
   const RunIndex index = all.only(split);
   std::unordered_set<std::string> trained;
   for (const RunPicture& picture : all.pictures)
@@ -83,6 +82,7 @@ RetrievalRecall evaluate(const Program& program, const Options& options) {
   }
   check(!captions.empty(), "evaluate", "the ", name_of(split), " split of ",
         options.data.empty() ? options.run : options.data, " has no such captions");
+  if (!output.empty()) write_run(model, all, output);
   program.announce(model.string() + ", " + std::to_string(images.size()) + " pictures, " +
                    std::to_string(captions.size()) + " captions");
   Progress progress("captions", std::ssize(captions), program.quiet);

@@ -108,7 +108,7 @@ Searched load_clip(const Program& program, const Options& options) {
 }
 Searched load_run(const Program& program, const Options& options) {
   check(!options.images.empty() || is_folder(options.run / "model"), "--run",
-        "expected what train_flickr8k or evaluate ", "wrote in ", quoted(options.run),
+        "expected what train_flickr8k or evaluate wrote in ", quoted(options.run),
         ", or, where it is a model, --images to search with it");
   QueryEncoder encoder = load_query_encoder(model_of(options.run), program.device(), program.type());
   RunIndex index = options.images.empty() ? RunIndex::load(options.run) : index_of(program, options, encoder);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# train_clipart.sh DATA RUN EPOCHS, folders as seen from the repository: trains an image encoder on clip art from scratch, beside a text encoder that stays as it
-# is: the recipe of the demo and of models/clipart. Goes on where it was interrupted.
+# train_clipart.sh DATA RUN EPOCHS, folders as seen from the repository: trains an image encoder on clip art from scratch,
+# beside a text encoder that stays as it is: the recipe of the demo and of models/clipart. Goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -eq 3 ] || { echo "usage: scripts/train_clipart.sh DATA RUN EPOCHS" >&2; exit 2; }

@@ -231,9 +231,9 @@ Tensor Index::row(std::int64_t row) const {
   const Tensor one = rows(row, row + 1);
   if (!factors_.defined()) return to(one.view(0, {dimensions_}), dtype::f32);
   Tensor numbers({dimensions_});
-  for (std::int64_t i = 0; i < dimensions_; ++i)
-    numbers.mutable_data<float>()[i] =
-        static_cast<float>(one.data<std::uint8_t>()[i] - 128) * factors_.data<float>()[row];
+  const std::uint8_t* const in = one.data<std::uint8_t>();
+  float* const out = numbers.mutable_data<float>();
+  for (std::int64_t i = 0; i < dimensions_; ++i) out[i] = static_cast<float>(in[i] - 128) * factors_.data<float>()[row];
   return numbers;
 }
 

@@ -184,6 +184,10 @@ TEST_CASE("evaluate judges a model by another data set, and makes that a run to 
   CHECK(run_program("search", {"--run", model, "--images", data / "Images", "--query", "a dog", "--quiet"}).status ==
         0);
 
+  const Outcome none = run_program(
+      "evaluate", judge + std::vector<std::string>{"--run", model, "--output", run.folder / "no", "--prefix", "none"});
+  CHECK(none.status == 1);
+  CHECK(!fs::exists(run.folder / "no"));
   const Outcome again = run_program("evaluate", judge + std::vector<std::string>{"--run", model, "--output", made});
   CHECK(again.status == 1);
   CHECK(again.error.find("expected a new folder") != std::string::npos);

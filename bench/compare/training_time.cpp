@@ -1,6 +1,6 @@
 // Runs the soft-target loss, or a step of training both heads, for bench/compare/losses.py: FOLDER holds text.npy and
-// image.npy, and for a step heads.safetensors. Prints the loss, then, for each line on stdin, the milliseconds of one
-// more run.
+// image.npy, and for a step heads.safetensors. Prints the loss, then, for each line on stdin, a number, the milliseconds
+// that many more runs took.
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -29,7 +29,7 @@ void serve(const std::function<float()>& run) {
   std::cout << run() << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const auto start = std::chrono::steady_clock::now();
-    run();
+    for (int runs = std::stoi(line); runs > 0; --runs) run();
     std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
               << std::endl;
   }

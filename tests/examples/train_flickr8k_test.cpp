@@ -143,6 +143,19 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
             .status == 0);
 }
 
+TEST_CASE("raw pixels are judged as a model is, beside a run that stays as it is", "[train_flickr8k]") {
+  const Job job;
+  REQUIRE(job.train("run").status == 0);
+  const std::string before = job.result("run");
+  const Outcome judged = run_program("pixel_baseline", {"--data", job.folder / "data", "--text-model",
+                                                        job.folder / "bert", "--output", job.folder / "run"});
+  CHECK(judged.status == 0);
+  CHECK(contains(judged.out, "test: 15 captions, 3 pictures"));
+  CHECK(contains(judged.out, "text to image"));
+  CHECK(job.result("run") == before);
+  CHECK(fs::exists(job.folder / "run/checkpoints"));
+}
+
 TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_flickr8k]") {
   for (const auto& [clip, trained] : {std::pair(false, "both"), {false, "text"}, {false, "none"}, {true, "image"}}) {
     const Job job(clip);

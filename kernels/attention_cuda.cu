@@ -56,19 +56,19 @@ __global__ void __launch_bounds__(panel_threads)
   top[0] = top[1] = std::numeric_limits<float>::lowest();  // finite: infinities would make NaN
   bool fresh = true;
   for (int first = 0; first < end; first += other_rows) {
-    const Keys<other_rows> keys(shape, block, first);
-    if (keys.shown == 0) continue;
-    const int count = query < block.queries ? keys.count(query + warp_rows - 1) : 0;
+    const std::uint64_t shown = shown_keys(shape, block, first);
+    if (static_cast<unsigned>(shown) == 0) continue;
+    const int count = query < block.queries ? 32 - __clz(seen_keys(shape, shown, first, query + warp_rows - 1)) : 0;
     WarpTile<other_rows> tile[1];
     __syncthreads();  // panels have been read
-    read_panel(memory.values, keys_of(v, keys, call, block), block.column);
-    dots(tile, memory.panels, own, {keys_of(k, keys, call, block)}, fresh, count);
+    read_panel(memory.values, keys_of(v, first, shown, call, block), block.column);
+    dots(tile, memory.panels, own, {keys_of(k, first, shown, call, block)}, fresh, count);
     fresh = false;
 
-    const bool all = keys.all_visible(query);
+    const ColumnBits seen = seen_by_queries(shape, shown, first, query);
     float now[2] = {top[0], top[1]};
     each(tile[0], [&](float& s, int n, int e) {
-      s = all || keys.visible(lane_column(n, e), query + lane_row(e)) ? s * scale : -HUGE_VALF;
+      s = seen.at(n, e) ? s * scale : -HUGE_VALF;
       now[e / 2] = fmaxf(now[e / 2], s);
     });
     for (int r = 0; r < 2; ++r) {
@@ -76,13 +76,12 @@ __global__ void __launch_bounds__(panel_threads)
       top[r] = exp2_approximately(top[r] - now[r]);  // what sums so far are scaled by
       total[r] *= top[r];
     }
-    const Factors factors = Factors::of_queries(call, block, query, first);
-    each(tile[0], [&](float& p, int n, int e) {
+    each(sum, [&](float& s, int, int e) { s *= top[e / 2]; });
+    each(tile[0], [&](float& p, int, int e) {
       p = exp2_approximately(p - now[e / 2]);
       total[e / 2] += p;
-      p *= factors.in_queries(n, e);
     });
-    each(sum, [&](float& s, int, int e) { s *= top[e / 2]; });
+    if (shape.dropout.p > 0) drop(tile[0], kept_of_queries(call, block, query, first), call.dropped.scale);
     add_rows(sum, left_factor(memory.strips, tile[0]), memory.values, count, columns);
     top[0] = now[0], top[1] = now[1];
   }
@@ -90,11 +89,12 @@ __global__ void __launch_bounds__(panel_threads)
   for (int r = 0; r < 2; ++r) {
     for (int bits = 2; bits > 0; bits /= 2) total[r] += __shfl_xor_sync(all_lanes, total[r], bits);
     const int row = query + lane_row(2 * r);
+    const bool blind = total[r] == 0.0f;
     if (threadIdx.x % 4 == 0 && block.column == 0 && row < block.queries)
-      lse[(block.first_query + row) * shape.heads + block.head] =
-          total[r] == 0.0f ? HUGE_VALF : (top[r] + log2f(total[r])) * ln_2;
+      lse[(block.first_query + row) * shape.heads + block.head] = blind ? HUGE_VALF : (top[r] + log2f(total[r])) * ln_2;
+    total[r] = blind ? 0.0f : 1.0f / total[r];
   }
-  each(sum, [&](float& s, int, int e) { s = total[e / 2] == 0.0f ? 0.0f : s / total[e / 2]; });
+  each(sum, [&](float& s, int, int e) { s *= total[e / 2]; });
   write_tile(queries_of(y, block.first, call, block), block.column, memory.panels.own[0], sum, 1.0f);
 }
 
@@ -139,12 +139,10 @@ struct Inputs {
   }
 };
 
-/// The score times log2(e) becomes the probability times dropout's factor, dp becomes ds.
-__device__ __forceinline__ void differentiate(float& s, float& dp, float scale, float lse, float delta, float factor,
-                                              bool visible) {
-  const float p = visible ? exp2_approximately(s * scale - lse) : 0.0f;
-  s = p * factor;
-  dp = p * (dp * factor - delta);
+/// The score becomes the probability, dp becomes ds.
+__device__ __forceinline__ void differentiate(float& s, float& dp, float scale, float lse, float delta, bool seen) {
+  s = seen ? exp2_approximately(s * scale - lse) : 0.0f;
+  dp = s * (dp - delta);
 }
 
 template <class T>
@@ -155,6 +153,7 @@ __global__ void __launch_bounds__(panel_threads) query_gradient(T* dq, Inputs<T>
   if (block.first >= block.queries) return;
   const int query = block.first + warp_row(), columns = static_cast<int>(shape.dim) - block.column;
   const int end = shape.causal ? std::min(block.keys, block.first + own_rows) : block.keys;
+  const float scale = shape.scale * log2_e;
   float lse[2], delta[2];
   for (int r = 0; r < 2; ++r) {
     lse[r] = in.lse_of(call, block, query + lane_row(2 * r));
@@ -166,19 +165,19 @@ __global__ void __launch_bounds__(panel_threads) query_gradient(T* dq, Inputs<T>
   WarpTile<panel_columns> sum{};
   bool fresh = true;
   for (int first = 0; first < end; first += other_rows) {
-    const Keys<other_rows> keys(shape, block, first);
-    if (keys.shown == 0) continue;
-    const int count = query < block.queries ? keys.count(query + warp_rows - 1) : 0;
-    const MemoryRows<const T> other[] = {keys_of(in.k, keys, call, block), keys_of(in.v, keys, call, block)};
+    const std::uint64_t shown = shown_keys(shape, block, first);
+    if (static_cast<unsigned>(shown) == 0) continue;
+    const int count = query < block.queries ? 32 - __clz(seen_keys(shape, shown, first, query + warp_rows - 1)) : 0;
+    const MemoryRows<const T> other[] = {keys_of(in.k, first, shown, call, block),
+                                         keys_of(in.v, first, shown, call, block)};
     WarpTile<other_rows> tile[2];  // s and dp
     __syncthreads();               // panels have been read
     dots(tile, memory.panels, own, other, fresh, count);
     fresh = false;
-    const Factors factors = Factors::of_queries(call, block, query, first);
-    const bool all = keys.all_visible(query);
+    if (shape.dropout.p > 0) drop(tile[1], kept_of_queries(call, block, query, first), call.dropped.scale);
+    const ColumnBits seen = seen_by_queries(shape, shown, first, query);
     each(tile[0], [&](float& s, int n, int e) {
-      differentiate(s, tile[1].at[n][e], shape.scale * log2_e, lse[e / 2], delta[e / 2], factors.in_queries(n, e),
-                    all || keys.visible(lane_column(n, e), query + lane_row(e)));
+      differentiate(s, tile[1].at[n][e], scale, lse[e / 2], delta[e / 2], seen.at(n, e));
     });
     const auto& key_columns = columns_of(memory.panels.other[0], other[0], block.column);
     add_rows(sum, left_factor(memory.strips, tile[1]), key_columns, count, columns);
@@ -192,11 +191,13 @@ __global__ void __launch_bounds__(panel_threads) key_gradients(T* dk, T* dv, Inp
   const AttentionShape& shape = call.shape;
   const Block block(shape, shape.keys);
   if (block.first >= block.keys) return;
-  const Keys<own_rows> keys(shape, block, block.first);
+  const std::uint64_t shown = shown_keys(shape, block, block.first);
   const int key = block.first + warp_row(), columns = static_cast<int>(shape.dim) - block.column;
-  const int end = keys.shown == 0 ? 0 : block.queries;
+  const int end = shown == 0 ? 0 : block.queries;
+  const float scale = shape.scale * log2_e;
 
-  const MemoryRows<const T> own[] = {keys_of(in.k, keys, call, block), keys_of(in.v, keys, call, block)};
+  const MemoryRows<const T> own[] = {keys_of(in.k, block.first, shown, call, block),
+                                     keys_of(in.v, block.first, shown, call, block)};
   WarpTile<panel_columns> dk_sum{}, dv_sum{};
   bool fresh = true;
   for (int first = shape.causal ? block.first : 0; first < end; first += other_rows) {
@@ -211,13 +212,15 @@ __global__ void __launch_bounds__(panel_threads) key_gradients(T* dk, T* dv, Inp
     }
     dots(tile, memory.panels, own, other, fresh, count);
     fresh = false;
-    const Factors factors = Factors::of_keys(call, block, key, first);
-    const bool all = keys.all_visible(first);
+    const bool dropping = shape.dropout.p > 0;
+    const ColumnBits kept = dropping ? kept_of_keys(call, block, key, first) : ColumnBits{};
+    if (dropping) drop(tile[1], kept, call.dropped.scale);
+    const ColumnBits seen = seen_of_keys(shape, static_cast<unsigned>(shown >> warp_row()), key, first);
     each(tile[0], [&](float& s, int n, int e) {
       const int i = lane_column(n, e);
-      differentiate(s, tile[1].at[n][e], shape.scale * log2_e, memory.lse[i], memory.delta[i], factors.in_keys(n, e),
-                    all || keys.visible(warp_row() + lane_row(e), first + i));
+      differentiate(s, tile[1].at[n][e], scale, memory.lse[i], memory.delta[i], seen.at(n, e));
     });
+    if (dropping) drop(tile[0], kept, call.dropped.scale);
     const auto& dy_columns = columns_of(memory.panels.other[1], other[1], block.column);
     add_rows(dv_sum, left_factor(memory.strips, tile[0]), dy_columns, count, columns);
     const auto& q_columns = columns_of(memory.panels.other[0], other[0], block.column);

@@ -64,34 +64,80 @@ inline Grid grid_of(const AttentionShape& shape, std::int64_t rows, std::size_t 
 }
 
 /// Bits 0 to n - 1.
-__device__ inline std::uint64_t low_bits(int n) { return n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1; }
+__device__ inline std::uint64_t low_bits(int n) {
+  return n >= 64 ? ~std::uint64_t{0} : n <= 0 ? 0 : (std::uint64_t{1} << n) - 1;
+}
 
-/// Which of `Count` keys are visible.
-template <int Count>
-struct Keys {
-  int first;
-  bool causal;
-  std::uint64_t shown;  ///< bit j: the sequence has key first + j, and no mask hides it
+/// Bit j: whether the sequence has key first + j and no mask hides it; of 64 keys.
+__device__ inline std::uint64_t shown_keys(const AttentionShape& shape, const Block& block, int first) {
+  std::uint64_t shown = low_bits(block.keys - first);
+  if (shape.mask == nullptr) return shown;
+  for (int half = 0; half < 64; half += 32) {
+    const int key = first + half + static_cast<int>(threadIdx.x);
+    const bool hidden = key >= block.keys || shape.mask[block.first_key + key] == 0;
+    shown &= ~(std::uint64_t{__ballot_sync(all_lanes, hidden)} << half);
+  }
+  return shown;
+}
+/// Bit j: whether it is shown and, with causality, not after `query`; of 32 keys.
+__device__ inline unsigned seen_keys(const AttentionShape& shape, std::uint64_t shown, int first, int query) {
+  return static_cast<unsigned>(shape.causal ? shown & low_bits(query + 1 - first) : shown);
+}
 
-  __device__ Keys(const AttentionShape& shape, const Block& block, int first_of_all)
-      : first(first_of_all), causal(shape.causal), shown(low_bits(std::min(block.keys - first, +Count))) {
-    if (shape.mask == nullptr) return;
-    for (int half = 0; half < Count; half += 32) {
-      const int j = first + half + static_cast<int>(threadIdx.x);
-      const bool visible = j < block.keys && shape.mask[block.first_key + j] != 0;
-      shown &= ~(std::uint64_t{~__ballot_sync(all_lanes, visible)} << half);
-    }
-  }
-  /// How many there are up to the last one that is visible to queries up to `query`.
-  __device__ int count(int query) const {
-    const int last = 64 - __clzll(static_cast<long long>(shown));
-    return causal ? std::min(last, query + 1 - first) : last;
-  }
-  __device__ bool all_visible(int query) const {
-    return shown == low_bits(Count) && (!causal || first + Count - 1 <= query);
-  }
-  __device__ bool visible(int j, int query) const { return (shown >> j & 1) != 0 && (!causal || first + j <= query); }
+/// For each column of a lane's two rows of a warp's tile, a bit.
+struct ColumnBits {
+  unsigned of_row[2];
+  __device__ bool at(int n, int e) const { return (of_row[e / 2] >> lane_column(n, e) & 1) != 0; }
 };
+
+/// Of a tile [queries, keys]: what is seen.
+__device__ inline ColumnBits seen_by_queries(const AttentionShape& shape, std::uint64_t shown, int key, int query) {
+  return {{seen_keys(shape, shown, key, query + lane_row(0)), seen_keys(shape, shown, key, query + lane_row(2))}};
+}
+/// Of a tile [keys, queries], whose rows' keys `shown` tells of.
+__device__ inline ColumnBits seen_of_keys(const AttentionShape& shape, unsigned shown, int key, int query) {
+  ColumnBits bits;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int row = lane_row(2 * r);
+    const auto later = shape.causal ? ~static_cast<unsigned>(low_bits(key + row - query)) : ~0u;
+    bits.of_row[r] = (shown >> row & 1) != 0 ? later : 0;
+  }
+  return bits;
+}
+
+/// The Philox block of keys `key` to `key` + 3.
+__device__ inline std::uint64_t dropout_block(const AttentionShape& s, const Block& block, int query, int key) {
+  return static_cast<std::uint64_t>(((block.first_query + query) * s.heads + block.head) * s.row_blocks() + key / 4);
+}
+/// Of a tile [queries, keys]: what dropout keeps. Each lane draws half a row.
+__device__ inline ColumnBits kept_of_queries(const Attention& call, const Block& block, int query, int key) {
+  const int lane = static_cast<int>(threadIdx.x);
+  const std::uint64_t first = dropout_block(call.shape, block, query + lane / 2, key + lane % 2 * 16);
+  const unsigned drawn = call.dropped.kept(first, 4);
+  ColumnBits bits;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int half = 2 * lane_row(2 * r);
+    bits.of_row[r] = __shfl_sync(all_lanes, drawn, half) | __shfl_sync(all_lanes, drawn, half + 1) << 16;
+  }
+  return bits;
+}
+/// Of a tile [keys, queries]. Each lane draws a column.
+__device__ inline ColumnBits kept_of_keys(const Attention& call, const Block& block, int key, int query) {
+  const std::uint64_t first = dropout_block(call.shape, block, query + static_cast<int>(threadIdx.x), key);
+  const unsigned drawn = call.dropped.kept(first, 4);
+  ColumnBits bits;
+#pragma unroll
+  for (int row = 0; row < warp_rows; ++row) {
+    const unsigned columns = __ballot_sync(all_lanes, (drawn >> row & 1) != 0);
+    if (row % 8 == lane_row(0)) bits.of_row[row / 8] = columns;
+  }
+  return bits;
+}
+__device__ __forceinline__ void drop(WarpTile<other_rows>& tile, const ColumnBits& kept, float scale) {
+  each(tile, [&](float& x, int n, int e) { x = kept.at(n, e) ? x * scale : 0.0f; });
+}
 
 /// Rows of a head, from row `row` of the array [rows, heads, dim] on.
 template <class T>
@@ -104,57 +150,10 @@ template <class T>
 __device__ MemoryRows<T> queries_of(T* array, int first, const Attention& call, const Block& block) {
   return rows_of(array, block.first_query + first, low_bits(block.queries - first), call, block);
 }
-template <class T, int Count>
-__device__ MemoryRows<T> keys_of(T* array, const Keys<Count>& keys, const Attention& call, const Block& block) {
-  return rows_of(array, block.first_key + keys.first, keys.shown, call, block);
+template <class T>
+__device__ MemoryRows<T> keys_of(T* array, int first, std::uint64_t there, const Attention& call, const Block& block) {
+  return rows_of(array, block.first_key + first, there, call, block);
 }
-
-/// What dropout multiplies the probabilities of a warp's tile by. Each lane draws 16 of its elements, and lanes
-/// exchange what they drew.
-class Factors {
- public:
-  /// Of a tile [queries, keys], from query `query` of the sequence on.
-  __device__ static Factors of_queries(const Attention& call, const Block& block, int query, int key) {
-    const int lane = static_cast<int>(threadIdx.x);  // half a row
-    Factors factors(call);
-    if (!factors.dropping_) return factors;
-    const unsigned drawn = call.dropped.kept(first_block(call, block, query + lane / 2, key + lane % 2 * 16), 4);
-#pragma unroll
-    for (int e = 0; e < 4; e += 2) {
-      const int half = 2 * lane_row(e);
-      factors.kept_[e / 2] = __shfl_sync(all_lanes, drawn, half) | __shfl_sync(all_lanes, drawn, half + 1) << 16;
-    }
-    return factors;
-  }
-  /// Of a tile [keys, queries].
-  __device__ static Factors of_keys(const Attention& call, const Block& block, int key, int query) {
-    const int lane = static_cast<int>(threadIdx.x);  // a column
-    Factors factors(call);
-    if (!factors.dropping_) return factors;
-    const unsigned drawn = call.dropped.kept(first_block(call, block, query + lane, key), 4);
-#pragma unroll
-    for (int i = 0; i < other_rows / 4; ++i)
-      factors.kept_[i] = __shfl_sync(all_lanes, drawn, lane_column(i / 2, i % 2));
-    return factors;
-  }
-  __device__ float in_queries(int n, int e) const { return factor(kept_[e / 2], lane_column(n, e)); }
-  __device__ float in_keys(int n, int e) const { return factor(kept_[2 * n + e % 2], lane_row(e)); }
-
- private:
-  __device__ explicit Factors(const Attention& call)
-      : dropping_(call.shape.dropout.p > 0), scale_(call.dropped.scale) {}
-  __device__ static std::uint64_t first_block(const Attention& call, const Block& block, int query, int key) {
-    const AttentionShape& s = call.shape;
-    return static_cast<std::uint64_t>(((block.first_query + query) * s.heads + block.head) * s.row_blocks() + key / 4);
-  }
-  __device__ float factor(unsigned kept, int bit) const {
-    return !dropping_ ? 1.0f : (kept >> bit & 1) != 0 ? scale_ : 0.0f;
-  }
-
-  bool dropping_;
-  float scale_;
-  unsigned kept_[other_rows / 4];
-};
 
 template <class T, int Count>
 struct Panels {
@@ -177,7 +176,7 @@ __device__ __forceinline__ void dots(WarpTile<other_rows> (&sum)[Count], Panels<
       if (fresh || dim > panel_columns) read_panel(panels.own[i], own[i], from);
       read_panel(panels.other[i], other[i], from);
     }
-    __syncthreads();
+    await_panels();
 #pragma unroll
     for (int i = 0; i < Count; ++i) add_dots(sum[i], left_factor(panels.own[i]), panels.other[i], dim - from, columns);
     if (from + panel_columns >= dim) return;
@@ -192,7 +191,7 @@ __device__ __forceinline__ const Panel<T, other_rows>& columns_of(Panel<T, other
   if (rows.columns > panel_columns) {
     __syncthreads();
     read_panel(panel, rows, column);
-    __syncthreads();
+    await_panels();
   }
   return panel;
 }

@@ -4,6 +4,7 @@
 // layout, and FMA.
 // A block's threads are {32, panel_warps}. Work is done in steps of sixteen rows and columns, and only as many as
 // asked.
+#include "kernels/device/async_copy.cuh"
 #include "kernels/device/mma.cuh"
 
 namespace clip::kernels::cuda {
@@ -170,33 +171,42 @@ struct MemoryRows {
   std::uint64_t there;  ///< bit r: whether there is row r
   int columns;
   bool vectors;  ///< 16 bytes can be read and written at once
+  __device__ bool has(int row, int column) const { return (there >> row & 1) != 0 && column < columns; }
 };
 
-/// Fills a panel with rows and their columns from `from` on; zeros for those that are not there. By the whole block.
+/// Begins to fill a panel with rows and their columns from `from` on, and zeros for those that are not there. By the
+/// whole block, which then awaits it.
 template <class T, int Rows>
 __device__ __forceinline__ void read_panel(Panel<T, Rows>& panel, const MemoryRows<const T>& rows, int from) {
-  constexpr int N = vector_of<T>, in_row = panel_columns / N;
+  constexpr int N = vector_of<T>, vectors = panel_columns / N;
+  const int thread = static_cast<int>(threadIdx.y * 32 + threadIdx.x);
+  if (rows.vectors) {
+    constexpr int step = panel_threads / vectors;
+    const int row = thread / vectors, col = thread % vectors * N;
+    const T* at = rows.first + row * rows.stride + from + col;
+    std::uint64_t there = from + col < rows.columns ? rows.there >> row : 0;
 #pragma unroll
-  for (int part = 0; part < Rows * in_row / panel_threads; ++part) {
-    const int i = part * panel_threads + static_cast<int>(threadIdx.y * 32 + threadIdx.x);
-    const int row = i / in_row, col = i % in_row * N;
-    const T* const at = rows.first + row * rows.stride + from + col;
-    Packed<T, N> v{};
-    if ((rows.there >> row & 1) != 0) {
-      if (rows.vectors && from + col < rows.columns)
-        v = load_packed<N>(at);
-      else
-        for (int e = 0; e < N && from + col + e < rows.columns; ++e) v.e[e] = at[e];
+    for (int r = 0; r < Rows; r += step, at += step * rows.stride, there >>= step)
+      copy_async(&panel.rows[row + r][col], at, (there & 1) != 0);
+  } else {
+    for (int i = thread; i < Rows * panel_columns; i += panel_threads) {
+      const int row = i / panel_columns, col = i % panel_columns;
+      panel.rows[row][col] =
+          rows.has(row, from + col) ? rows.first[row * rows.stride + from + col] : round2<T>(0.0f, 0.0f).e[0];
     }
-    store(&panel.rows[row][col], v);
   }
+}
+__device__ inline void await_panels() {
+  wait_for_copies();
+  __syncthreads();
 }
 
 /// Writes the warp's rows of what a tile is times `scale`, from column `from` on, by way of its rows of a panel.
 template <class T, int Rows>
 __device__ __forceinline__ void write_tile(const MemoryRows<T>& rows, int from, Panel<T, Rows>& panel,
                                            const WarpTile<panel_columns>& tile, float scale) {
-  constexpr int N = vector_of<T>, in_row = panel_columns / N;
+  constexpr int N = vector_of<T>, vectors = panel_columns / N;
+  const int lane = static_cast<int>(threadIdx.x);
   __syncwarp();  // the rows have been read
 #pragma unroll
   for (int n = 0; n < panel_columns / 8; ++n)
@@ -205,16 +215,19 @@ __device__ __forceinline__ void write_tile(const MemoryRows<T>& rows, int from, 
       store(&panel.rows[warp_row() + lane_row(e)][lane_column(n, e)],
             round2<T>(tile.at[n][e] * scale, tile.at[n][e + 1] * scale));
   __syncwarp();
+  if (rows.vectors) {
+    constexpr int step = 32 / vectors;
+    const int row = warp_row() + lane / vectors, col = lane % vectors * N;
+    T* at = rows.first + row * rows.stride + from + col;
+    std::uint64_t there = from + col < rows.columns ? rows.there >> row : 0;
 #pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < warp_rows * in_row; i += 32) {
-    const int row = warp_row() + i / in_row, col = i % in_row * N;
-    if ((rows.there >> row & 1) == 0) continue;
-    const T* const v = &panel.rows[row][col];
-    T* const at = rows.first + row * rows.stride + from + col;
-    if (rows.vectors && from + col < rows.columns)
-      store(at, load_packed<N>(v));
-    else
-      for (int e = 0; e < N && from + col + e < rows.columns; ++e) at[e] = v[e];
+    for (int r = 0; r < warp_rows; r += step, at += step * rows.stride, there >>= step)
+      if ((there & 1) != 0) store(at, load_packed<N>(&panel.rows[row + r][col]));
+  } else {
+    for (int i = lane; i < warp_rows * panel_columns; i += 32) {
+      const int row = warp_row() + i / panel_columns, col = i % panel_columns;
+      if (rows.has(row, from + col)) rows.first[row * rows.stride + from + col] = panel.rows[row][col];
+    }
   }
 }
 

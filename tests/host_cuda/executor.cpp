@@ -29,6 +29,7 @@ struct Thread {
   Site site{};
   unsigned mask = 0;
   void* data = nullptr;
+  std::vector<std::pair<void*, const void*>> copies;  ///< begun; from null are zeros
 };
 
 /// The shared memory of a block, exactly as long as asked for. Without AddressSanitizer a canary follows it.
@@ -189,6 +190,7 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<vo
     for (unsigned i = 0; i < live; ++i) {
       threads[i]->index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
       threads[i]->state = State::ready;
+      threads[i]->copies.clear();
       threads[i]->fiber.start(body);
     }
     memory.fill();
@@ -211,6 +213,22 @@ void block_barrier(Site site) {
   current->site = site;
   current->state = State::at_barrier;
   current->fiber.suspend();
+}
+
+void copy_async(void* to, const void* from, bool there, Site site) {
+  if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0)
+    mistake(site, "a copy of 16 bytes from or to what is no multiple of 16");
+  std::memset(to, 0xff, 16);
+  current->copies.emplace_back(to, there ? from : nullptr);
+}
+
+void wait_for_copies() {
+  for (const auto& [to, from] : current->copies)
+    if (from == nullptr)
+      std::memset(to, 0, 16);
+    else
+      std::memcpy(to, from, 16);
+  current->copies.clear();
 }
 
 unsigned lane() { return index_in_block(*current) % 32; }

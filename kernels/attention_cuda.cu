@@ -3,14 +3,14 @@
 //   forward         a block owns 64 queries of a head and walks over the keys with an online softmax: a lane keeps the
 //                   maximum and its share of the sum of its two rows
 //   row_products    delta_i = dy_i . y_i
-//   query_gradient  a block owns 64 queries and walks over keys:   S = Q K^T, dP = dY V^T;      dQ += dS K
-//   key_gradients   a block owns 64 keys and walks over queries:   S^T = K Q^T, dP^T = V dY^T;  dV += P^T dY, dK +=
-//   dS^T Q
+//   query_gradient  a block owns 64 queries and walks over keys:  S = Q K^T, dP = dY V^T;  dQ += dS K
+//   key_gradients   a block owns 64 keys and walks over queries:  S^T = K Q^T, dP^T = V dY^T;
+//                   dV += P^T dY, dK += dS^T Q
 // A score is thus computed twice in backward, and sums need no atomics: results are the same from run to run. As left
 // factors of products, P and dS are rounded to T. Tiles whose keys are all hidden, by the mask, by causality or because
 // the sequence is shorter, are skipped; so are the sixteens of a tile after the last that is visible.
 // A block also owns only 64 columns of its results; where dim is larger, there are more blocks, which all compute the
-// scores. Arithmetic, of dim 64: 4 dim operations for each visible pair forward, 14 dim backward.
+// scores. Where dim is at most 64, that is 4 dim operations for each pair of query and key forward, 14 dim backward.
 #include <cmath>
 #include <limits>
 

@@ -191,8 +191,7 @@ __device__ __forceinline__ void read_panel(Panel<T, Rows>& panel, const MemoryRo
   } else {
     for (int i = thread; i < Rows * panel_columns; i += panel_threads) {
       const int row = i / panel_columns, col = i % panel_columns;
-      panel.rows[row][col] =
-          rows.has(row, from + col) ? rows.first[row * rows.stride + from + col] : round2<T>(0.0f, 0.0f).e[0];
+      panel.rows[row][col] = rows.has(row, from + col) ? rows.first[row * rows.stride + from + col] : T{};
     }
   }
 }

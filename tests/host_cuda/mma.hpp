@@ -15,20 +15,23 @@ void mma(float (&sum)[4], const Pair (&a)[4], const Pair& b0, const Pair& b1, co
     const Pair *a, *b0, *b1;
   } self{sum, a, &b0, &b1};
   warp_operation({file, line}, ~0u, &self, [](void* const(&data)[32]) {
-    float as[16][16], bs[16][8];
+    float as[16][16], bs[8][16];  // b by columns
     for (unsigned l = 0; l < 32; ++l) {
       const auto& from = *static_cast<const Lane*>(data[l]);
       const unsigned g = l / 4, c = l % 4 * 2;
       for (unsigned e = 0; e < 2; ++e) {
         for (unsigned i = 0; i < 4; ++i) as[g + 8 * (i % 2)][c + e + 8 * (i / 2)] = static_cast<float>(from.a[i].e[e]);
-        bs[c + e][g] = static_cast<float>(from.b0->e[e]);
-        bs[c + e + 8][g] = static_cast<float>(from.b1->e[e]);
+        bs[g][c + e] = static_cast<float>(from.b0->e[e]);
+        bs[g][c + e + 8] = static_cast<float>(from.b1->e[e]);
       }
     }
     for (unsigned l = 0; l < 32; ++l)
-      for (unsigned i = 0; i < 4; ++i)
-        for (unsigned k = 0; k < 16; ++k)
-          static_cast<const Lane*>(data[l])->sum[i] += as[l / 4 + 8 * (i / 2)][k] * bs[k][l % 4 * 2 + i % 2];
+      for (unsigned i = 0; i < 4; ++i) {
+        const float *const row = as[l / 4 + 8 * (i / 2)], *const column = bs[l % 4 * 2 + i % 2];
+        float sum = 0;
+        for (unsigned k = 0; k < 16; ++k) sum += row[k] * column[k];
+        static_cast<const Lane*>(data[l])->sum[i] += sum;
+      }
   });
 }
 

@@ -40,7 +40,7 @@ struct ForwardMemory {
 };
 
 template <class T>
-__global__ void __launch_bounds__(panel_threads)
+__global__ void __launch_bounds__(panel_threads, sizeof(T) == 4 ? 3 : 4)
     forward(T* y, float* lse, const T* q, const T* k, const T* v, Attention call) {
   auto& memory = shared_as<ForwardMemory<T>>();
   const AttentionShape& shape = call.shape;

@@ -28,9 +28,9 @@ void mma(float (&sum)[4], const Pair (&a)[4], const Pair& b0, const Pair& b1, co
     for (unsigned l = 0; l < 32; ++l)
       for (unsigned i = 0; i < 4; ++i) {
         const float *const row = as[l / 4 + 8 * (i / 2)], *const column = bs[l % 4 * 2 + i % 2];
-        float sum = 0;
-        for (unsigned k = 0; k < 16; ++k) sum += row[k] * column[k];
-        static_cast<const Lane*>(data[l])->sum[i] += sum;
+        float total = 0;
+        for (unsigned k = 0; k < 16; ++k) total += row[k] * column[k];
+        static_cast<const Lane*>(data[l])->sum[i] += total;
       }
   });
 }

@@ -10,7 +10,9 @@ namespace {
 /// Strides are counted in units.
 template <class Unit>
 __global__ void copy(Unit* y, std::int64_t y_stride, const Unit* x, std::int64_t x_stride, Cells cells) {
-  if (cells.inside()) y[cells.row() * y_stride + cells.col()] = x[cells.row() * x_stride + cells.col()];
+  if (cells.inside())
+    aligned_as<Unit>(y + cells.row() * y_stride + cells.col()) =
+        aligned_as<Unit>(x + cells.row() * x_stride + cells.col());
 }
 
 }  // namespace

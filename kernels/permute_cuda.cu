@@ -47,7 +47,7 @@ template <class Unit>
 __global__ void copy_runs(Unit* y, const Unit* x, Outer outer, Cells cells) {
   if (!cells.inside()) return;
   const Start start = start_of(outer, static_cast<unsigned>(cells.row()));
-  y[start.y + cells.col()] = x[start.x + cells.col()];
+  aligned_as<Unit>(y + start.y + cells.col()) = aligned_as<Unit>(x + start.x + cells.col());
 }
 
 constexpr unsigned threads = 256;

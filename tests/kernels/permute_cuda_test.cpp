@@ -43,8 +43,8 @@ void check_permutes() {
     check_permute<E>({2, 5, 3, 32}, {0, 2, 1, 3}, shift);  // runs, whole vectors where nothing is shifted
     check_permute<E>({2, 3, 7}, {1, 0, 2}, shift);
     check_permute<E>({70, 65}, {1, 0}, shift);
-    check_permute<E>({2, 3, 17, 41}, {0, 2, 3, 1}, shift);  // channels last and back
-    check_permute<E>({2, 17, 41, 3}, {0, 3, 1, 2}, shift);
+    check_permute<E>({2, 3, 31, 41}, {0, 2, 3, 1}, shift);  // channels last and back
+    check_permute<E>({2, 31, 41, 3}, {0, 3, 1, 2}, shift);
     check_permute<E>({2, 3, 4, 5, 6}, {4, 2, 0, 3, 1}, shift);
   }
 }

@@ -202,12 +202,7 @@ void Training::train_step(std::span<const std::int32_t> captions) {
     for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
   }
   loss_sum_ += gradients(captions) * static_cast<double>(captions.size());
-  if (options_.clip_norm > 0) {
-    std::vector<Tensor> trained = parameters(model_);
-    std::erase_if(trained, [](const Tensor& parameter) { return !parameter.needs_grad(); });
-    clip_grad_norm(trained, options_.clip_norm);
-  }
-  optimizer_.step();
+  optimizer_.step(options_.clip_norm);
   ++step_;
   pairs_seen_ += std::ssize(captions);
   if (options_.ema > 0) average();

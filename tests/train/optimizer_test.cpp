@@ -32,7 +32,7 @@ struct Run {
   Tensor first = hashed("first", device).requires_grad(), second = hashed("second", device).requires_grad();
   AdamW optimizer{std::vector<AdamW::Group>{{{first}, {.lr = 1e-2, .weight_decay = 0.1}},
                                             {{second}, {.lr = 3e-3, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3}}}};
-  std::vector<double> norms;
+  std::vector<double> norms = {};
 
   void step(int index) {
     for (const Tensor* parameter : {&first, &second}) {

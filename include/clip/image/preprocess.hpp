@@ -58,6 +58,13 @@ class Preprocessor {
   /// One picture in memory: f32 [1, H, W, 3].
   Tensor operator()(const Image& image) const;
 
+  /// How a picture of this size is resized, and what of the result is cropped: more than there is where that must be
+  /// padded. Throws when the result would have too many pixels.
+  struct Placement {
+    Size resized;
+    Window window;
+  };
+  Placement placement(Size picture) const;
   /// The picture resized and cropped, still eight bits, RGB.
   Image fit(const Image& image) const;
 

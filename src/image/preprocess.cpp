@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "clip/io/file.hpp"
 #include "kernels/resize.hpp"
 
 namespace clip {
@@ -90,7 +91,14 @@ void Preprocessor::write(float* out, const Image& image) const {
   kernels::cpu::look_up_rgb(out, fitted.pixels.data(), table_.data(), std::int64_t{fitted.width} * fitted.height);
 }
 
-void Preprocessor::write(float* out, const std::filesystem::path& file) const { write(out, read_image(file, limits_)); }
+void Preprocessor::write(float* out, const std::filesystem::path& file) const {
+  const Image image = read_image(file, limits_);
+  try {
+    write(out, image);
+  } catch (const Error& error) {
+    fail("preprocess", "cannot use ", quoted(file), ": ", error.what());
+  }
+}
 
 Tensor Preprocessor::operator()(const Image& image) const {
   Tensor pixels({1, size().height, size().width, 3});

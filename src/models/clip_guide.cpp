@@ -64,7 +64,7 @@ Tensor ClipGuide::score(const Tensor& pictures, const Part& part) const {
         window.x, ", ", window.y);
   const Preprocessing& s = encoder_.preprocess.settings();
   check(s.filter == Filter::bicubic || s.filter == Filter::bilinear, "clip_guide",
-        "expected a bicubic or bilinear filter in preprocessor_config.json");
+        "expected the model's preprocessing to resize with a bicubic or bilinear filter");
   const auto [resized, crop] =
       encoder_.preprocess.placement({static_cast<int>(window.width), static_cast<int>(window.height)});
   check(crop.left >= 0 && crop.top >= 0, "clip_guide", "expected pictures resized to at least ", crop.width, " x ",

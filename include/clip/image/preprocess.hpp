@@ -38,9 +38,9 @@ class Preprocessor {
   using BadImage = std::function<void(std::size_t index, const std::string& why)>;
 
   /// As a model's folder says: `preprocessor_config.json` of Hugging Face's image processors (CLIP, ViT, DeiT, ConvNext
-  /// and BiT), in which a key `pipeline` may name another `Pipeline`, and `background` be a colour, [R, G, B]; or
-  /// timm's `pretrained_cfg` in `config.json`. Throws, naming file and key, when there is neither, and on what it does
-  /// not know.
+  /// and BiT), in which a key `pipeline` may name another `Pipeline`, and `background` be a colour, [R, G, B]; the same
+  /// as `image_processor` of `processor_config.json`; or timm's `pretrained_cfg` in `config.json`. Throws, naming file
+  /// and key, when there is neither, and on what it does not know.
   static Preprocessor load(const std::filesystem::path& folder);
   /// Throws unless all pictures come out in one size and the numbers make sense.
   explicit Preprocessor(const Preprocessing& settings, const ImageLimits& limits = {});

@@ -168,23 +168,17 @@ void embed_images(const Program& program, const Options& options) {
   Progress progress("pictures", std::ssize(files), program.quiet);
   std::vector<Tensor> rows, pixels;
   std::string names;
-  std::size_t bad = 0;
-  for_batches(files, options.batch, [&](std::span<const fs::path> paths) {
-    std::vector<bool> good(paths.size(), true);
-    const auto skip = [&](std::size_t i, const std::string& why) {
-      program.warn("skipped: " + why);
-      good[i] = false;
-      ++bad;
-    };
-    const Tensor images = options.skip_bad ? preprocess(paths, skip) : preprocess(paths);
-    for (std::size_t i = 0; i < paths.size(); ++i)
-      if (good[i]) names += paths[i].string() + '\n';
-    if (pixel_file != nullptr) pixels.push_back(permute(images, {0, 3, 1, 2}));
-    if (encode) rows.push_back(encode(images));
-    progress.advance(std::ssize(paths));
-  });
+  std::int64_t good = 0;
+  for_picture_batches(program, preprocess, files, static_cast<std::size_t>(options.batch), options.skip_bad, progress,
+                      [&](const PictureBatch& some) {
+                        for (const std::size_t i : some.items) names += files[i].string() + '\n';
+                        good += std::ssize(some.items);
+                        if (pixel_file != nullptr) pixels.push_back(permute(some.pixels, {0, 3, 1, 2}));
+                        if (encode) rows.push_back(encode(some.pixels));
+                      });
+  const std::int64_t bad = std::ssize(files) - good;
   if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");
-  check(bad < files.size(), "embed", "expected pictures that can be read in ", quoted(options.images), ", got none");
+  check(good > 0, "embed", "expected pictures that can be read in ", quoted(options.images), ", got none");
   const Size size = preprocess.size();
   if (pixel_file != nullptr) {
     write_npy(*pixel_file, rows_or_empty(pixels, {0, 3, size.height, size.width}));

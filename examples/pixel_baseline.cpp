@@ -35,7 +35,6 @@ void measure(const Program& program, Options& options) {
   options.encode.image_model = options.run / "pixels";  // a model without a network
   if (options.encode.cache.empty()) options.encode.cache = options.run / "cache";
   options.encode.pictures = false;
-  options.encode.stop = [] { return false; };
   options.training.seed = program.seed();
   fs::remove_all(options.run / "checkpoints");
   fs::create_directories(options.encode.image_model);

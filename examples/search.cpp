@@ -103,7 +103,7 @@ Searched load_clip(const Program& program, const Options& options) {
       std::make_shared<ClipEncoder>(ClipEncoder::load(options.model, program.device(), program.type()));
   QueryEncoder queries{
       [&program, encoder](std::span<const std::string> texts) { return embed_texts(program, *encoder, texts); },
-      [encoder](std::span<const fs::path> files) { return encoder->embed_images(files); }};
+      encoder->preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
   return {std::move(queries), index_of(program, options, *encoder)};
 }
 Searched load_run(const Program& program, const Options& options) {
@@ -131,7 +131,7 @@ void search(const Program& program, const Options& options) {
   const auto answer_text = [&](const std::string& text) { answer(text, encoder.texts({&text, 1})); };
 
   if (!options.image.empty()) {
-    answer(options.image.string(), encoder.images({&options.image, 1}));
+    answer(options.image.string(), encoder.images(encoder.preprocess({&options.image, 1})));
   } else if (!options.query.empty()) {
     answer_text(options.query);
   } else {

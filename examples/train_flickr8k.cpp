@@ -210,7 +210,6 @@ void train(const Program& program, Options& options) {
   program.announce(data.summary());
 
   options.encode.cache = options.cache.empty() ? options.run / "cache" : options.cache;
-  options.encode.stop = interrupted;
   make_folder(options.run);
   check(options.resume || !is_there(options.run / "checkpoints"), "--output", "there is a run in ", quoted(options.run),
         " already: --resume goes on with it; or choose another folder");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <sstream>
 
@@ -12,6 +11,7 @@
 #include "clip/io/hash.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
+#include "examples/support/pictures.hpp"
 
 namespace clip {
 namespace {
@@ -19,29 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t batch = 32;
-
-/// Rows of these files; of NaN for those that cannot be read.
-Tensor rows_of(const Program& program, const ClipEncoder& encoder, std::span<const fs::path> files, bool skip_bad,
-               Progress& progress) {
-  Tensor rows = full({std::ssize(files), encoder.size()}, std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t at = 0; at < files.size(); at += batch) {
-    stop_if_interrupted();
-    const auto part = files.subspan(at, std::min(files.size() - at, batch));
-    std::vector<bool> good(part.size(), true);
-    const auto skip = [&](std::size_t i, const std::string& why) {
-      program.warn("skipped: " + why);
-      good[i] = false;
-    };
-    const Tensor some = encoder.embed_images(skip_bad ? encoder.preprocess(part, skip) : encoder.preprocess(part));
-    std::int64_t next = 0;
-    for (std::size_t i = 0; i < part.size(); ++i)
-      if (good[i])
-        rows.view(static_cast<std::int64_t>(at + i) * encoder.size(), {encoder.size()})
-            .copy_from(some.view(next++ * encoder.size(), {encoder.size()}));
-    progress.advance(std::ssize(part));
-  }
-  return rows;
-}
 
 }  // namespace
 
@@ -65,10 +42,14 @@ Tensor embed_texts(const Program& program, const ClipEncoder& encoder, std::span
 PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder, const std::vector<fs::path>& files,
                            bool skip_bad, const fs::path& cache, const fs::path& model) {
   const NoGrad guard;
+  const auto rows_of = [&](std::span<const fs::path> some, Progress& progress) {
+    return picture_rows(program, encoder.preprocess, some, encoder.size(), skip_bad, progress,
+                        [&](const Tensor& pixels) { return encoder.embed_images(pixels); });
+  };
   Tensor rows;
   if (cache.empty()) {
     Progress progress("pictures", std::ssize(files), program.quiet);
-    rows = rows_of(program, encoder, files, skip_bad, progress);
+    rows = rows_of(files, progress);
   } else {
     std::ostringstream key;
     key << "clip " << hex(hash_folder(model)) << ' ' << program.type();
@@ -78,7 +59,7 @@ PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder, c
     rows = kept.rows(hashes, [&](std::span<const std::size_t> items) {
       std::vector<fs::path> some;
       for (const std::size_t i : items) some.push_back(files[i]);
-      return rows_of(program, encoder, some, skip_bad, progress);
+      return rows_of(some, progress);
     });
   }
   PictureRows result;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -15,6 +14,7 @@
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
 #include "clip/ops/embedding.hpp"
+#include "examples/support/pictures.hpp"
 
 namespace clip {
 namespace {
@@ -29,11 +29,11 @@ std::string cache_key(const std::string& kind, const fs::path& model, dtype type
   return key.str();
 }
 
-/// Calls `work` for parts of `items`, and fails between them when asked to stop.
+/// Calls `work` for parts of `items`. Throws between them when interrupted.
 template <class Work>
-void for_parts(std::span<const std::size_t> items, const EncodeOptions& options, const Work& work) {
+void for_parts(std::span<const std::size_t> items, const Work& work) {
   for (std::size_t at = 0; at < items.size(); at += batch) {
-    check(!options.stop(), "encode", "interrupted; the same command goes on from there");
+    stop_if_interrupted();
     work(items.subspan(at, std::min(items.size() - at, batch)), static_cast<std::int64_t>(at));
   }
 }
@@ -60,7 +60,7 @@ Tensor encode_texts(const Program& program, const Captions& data, const EncodeOp
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
     if (!encoder) encoder = load_encoder(program, options, true);
     Tensor rows({std::ssize(items), encoder->text_size()});
-    for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
+    for_parts(items, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<std::string> texts;
       for (const std::size_t i : part) texts.push_back(data.captions[i].text);
       rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from(encoder->text_features(texts));
@@ -81,29 +81,10 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
   Progress progress("pictures", static_cast<std::int64_t>(missing), program.quiet);
   return cache.rows(hashes, [&](std::span<const std::size_t> items) {
     if (!encoder) encoder = load_encoder(program, options, false);
-    const Preprocessor& preprocess = encoder->preprocess();
-    const std::int64_t size = encoder->image_size();
-    Tensor rows = full({std::ssize(items), size}, std::numeric_limits<double>::quiet_NaN());
-    for_parts(items, options, [&](std::span<const std::size_t> part, std::int64_t first) {
-      std::vector<fs::path> paths;
-      for (const std::size_t i : part) paths.push_back(files[i]);
-      std::vector<bool> good(part.size(), true);
-      const Tensor images = options.skip_bad ? preprocess(paths,
-                                                          [&](std::size_t i, const std::string& why) {
-                                                            program.warn("skipped: " + why);
-                                                            good[i] = false;
-                                                          })
-                                             : preprocess(paths);
-      const Tensor encoded = encoder->image_features(images);
-      std::int64_t next = 0;
-      for (std::size_t i = 0; i < part.size(); ++i)
-        if (good[i]) {
-          rows.view((first + static_cast<std::int64_t>(i)) * size, {size}).copy_from(encoded.view(next * size, {size}));
-          ++next;
-        }
-      progress.advance(std::ssize(part));
-    });
-    return rows;
+    std::vector<fs::path> some;
+    for (const std::size_t i : items) some.push_back(files[i]);
+    return picture_rows(program, encoder->preprocess(), some, encoder->image_size(), options.skip_bad, progress,
+                        [&](const Tensor& pixels) { return encoder->image_features(pixels); });
   });
 }
 
@@ -126,7 +107,7 @@ std::vector<bool> decode_pictures(const Program& program, const Captions& data, 
   }
   std::vector<bool> good(files.size(), true);
   Progress progress("pictures to decode", std::ssize(files), program.quiet);
-  for_parts(all, options, [&](std::span<const std::size_t> part, std::int64_t first) {
+  for_parts(all, [&](std::span<const std::size_t> part, std::int64_t first) {
     decoded.add(std::span(files).subspan(static_cast<std::size_t>(first), part.size()),
                 [&](std::size_t i, const std::string& why) {
                   check(options.skip_bad, "decode", why, "; --skip-bad leaves such pictures out");

@@ -1,7 +1,6 @@
 #pragma once
 // A data set as it is trained on: features by frozen encoders, through the cache, and decoded pictures.
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,12 +16,11 @@ struct EncodeOptions {
   bool texts = true, pictures = true;  ///< whether their encoder is frozen, otherwise it runs on each batch
   bool augment = false;                ///< vary pictures in training, by `seed`
   std::uint64_t seed = 0;
-  bool skip_bad = false;       ///< leave out pictures that cannot be read, and say so
-  std::function<bool()> stop;  ///< asked between batches; what was encoded stays in the cache
+  bool skip_bad = false;  ///< leave out pictures that cannot be read, and say so
 };
 
 /// The captions and pictures of `data`, from which pictures that cannot be read are taken out. Throws on such a picture
-/// without `skip_bad`, and when stopped.
+/// without `skip_bad`, and when interrupted: what was encoded stays in the cache.
 Pairs encode(const Program& program, Captions& data, const EncodeOptions& options);
 
 }  // namespace clip

@@ -39,7 +39,7 @@ void catch_interrupts() {
 }
 bool interrupted() { return was_interrupted != 0; }
 void stop_if_interrupted() {
-  if (interrupted()) throw Error("interrupted");
+  if (interrupted()) throw Error("interrupted; the same command goes on from what a cache or a checkpoint holds");
 }
 
 Option& Option::required() {

@@ -1,6 +1,5 @@
 #include "examples/support/query_encoder.hpp"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -8,6 +7,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "examples/support/pair_encoder.hpp"
+#include "examples/support/pictures.hpp"
 #include "src/io/folder.hpp"
 
 namespace clip {
@@ -20,7 +20,7 @@ QueryEncoder load_query_encoder(const fs::path& model, const Device& device, dty
   if (!tuned && !ClipEncoder::is_in(model / "clip")) {
     const auto encoder = std::make_shared<DualEncoder>(DualEncoder::load(model, device, type));
     return {[encoder](std::span<const std::string> texts) { return encoder->embed_texts(texts); },
-            [encoder](std::span<const fs::path> files) { return encoder->embed_images(files); }};
+            encoder->image.preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
   }
   const auto encoder = std::make_shared<PairEncoder>();
   encoder->clip = ClipEncoder::load(tuned ? model : model / "clip", device, type);
@@ -30,9 +30,8 @@ QueryEncoder load_query_encoder(const fs::path& model, const Device& device, dty
   }
   return {
       [encoder](std::span<const std::string> texts) { return encoder->project_texts(encoder->text_features(texts)); },
-      [encoder](std::span<const fs::path> files) {
-        return encoder->project_images(encoder->image_features(encoder->preprocess()(files)));
-      }};
+      encoder->preprocess(),
+      [encoder](const Tensor& pixels) { return encoder->project_images(encoder->image_features(pixels)); }};
 }
 
 Tensor embed_pictures(const Program& program, const QueryEncoder& encoder, std::vector<fs::path>& files,
@@ -40,26 +39,11 @@ Tensor embed_pictures(const Program& program, const QueryEncoder& encoder, std::
   constexpr std::size_t batch = 64;
   std::vector<Tensor> rows;
   std::vector<fs::path> good;
-  const auto add = [&](std::span<const fs::path> some) {
-    rows.push_back(encoder.images(some));
-    good.insert(good.end(), some.begin(), some.end());
-  };
   Progress progress("pictures", std::ssize(files), program.quiet);
-  for (std::size_t at = 0; at < files.size(); at += batch) {
-    stop_if_interrupted();
-    const auto part = std::span<const fs::path>(files).subspan(at, std::min(batch, files.size() - at));
-    try {
-      add(part);
-    } catch (const Error&) {
-      if (!skip_bad) throw;
-      for (const fs::path& file : part) try {
-          add({&file, 1});
-        } catch (const Error& error) {
-          program.warn(std::string("skipped: ") + error.what());
-        }
-    }
-    progress.advance(std::ssize(part));
-  }
+  for_picture_batches(program, encoder.preprocess, files, batch, skip_bad, progress, [&](const PictureBatch& some) {
+    rows.push_back(encoder.images(some.pixels));
+    for (const std::size_t i : some.items) good.push_back(files[i]);
+  });
   check(!good.empty(), "images", "expected pictures that can be read, got none");
   files = std::move(good);
   return concat(rows);

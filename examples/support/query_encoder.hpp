@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "clip/core/tensor.hpp"
+#include "clip/image/preprocess.hpp"
 #include "examples/support/program.hpp"
 
 namespace clip {
@@ -14,7 +15,8 @@ namespace clip {
 /// Queries to embeddings f32 [N, D], one for each.
 struct QueryEncoder {
   std::function<Tensor(std::span<const std::string>)> texts;
-  std::function<Tensor(std::span<const std::filesystem::path>)> images;
+  Preprocessor preprocess;
+  std::function<Tensor(const Tensor&)> images;  ///< as `preprocess` makes them
 };
 
 /// The folder of a run's model; `run` itself where that is a model, as models/clipart is.

@@ -182,6 +182,7 @@ TEST_CASE("search --model indexes a folder of pictures, and then only what chang
   CHECK(fs::exists(m.folder / "elsewhere"));
 
   CHECK(m.run("search", {"--query", "x"}).status == 2);
+  CHECK(m.run("search", {"--images", m.images, "--query", ""}).status == 2);  // rather than wait for stdin
   CHECK(run_program("search", {"--query", "x"}).status == 2);
   CHECK(m.run("search", {"--run", m.model, "--query", "x"}).status == 2);
   CHECK(m.run("search", {"--images", m.images, "--split", "test", "--query", "x"}).status == 2);

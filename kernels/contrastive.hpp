@@ -33,6 +33,12 @@ constexpr std::int64_t soft_target_block(std::int64_t n) {
   return (n + blocks - 1) / blocks;
 }
 
+/// Pairs (I, J), I <= J, of such blocks.
+constexpr std::int64_t soft_target_pairs(std::int64_t n) {
+  const std::int64_t blocks = (n + soft_target_block(n) - 1) / soft_target_block(n);
+  return blocks * (blocks + 1) / 2;
+}
+
 /// Where the gradients go; `text` null for the loss alone.
 struct ContrastiveGradients {
   float *text = nullptr, *image = nullptr;  ///< [n, d]
@@ -42,7 +48,8 @@ struct ContrastiveGradients {
 
 /// f32 elements of scratch that the losses need.
 constexpr std::int64_t soft_target_scratch(std::int64_t n, std::int64_t d, bool gradients, bool detach_targets) {
-  return 3 * soft_target_block(n) * soft_target_block(n) + (gradients && !detach_targets ? 5 : 3) * n * d + 10 * n;
+  return 3 * soft_target_block(n) * soft_target_block(n) + (gradients && !detach_targets ? 5 : 3) * n * d + 10 * n +
+         soft_target_pairs(n);
 }
 constexpr std::int64_t info_nce_scratch(std::int64_t n, std::int64_t d) {
   return contrastive_block_rows(n) * n + n * d + 6 * n;

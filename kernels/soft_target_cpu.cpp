@@ -3,6 +3,10 @@
 // exchanged, of the items of J. Three walks: statistics of S and A; what depends on all of P; gradients. Together 18
 // n^2 d operations (14 with targets detached), 6 of them for the loss alone. Large logits enter as differences to their
 // row's largest only.
+//
+// Items that have little in common have targets far below what f32 keeps beside the P_ii: rows of LayerNorm point
+// anywhere, so A_ii = 256 tau at d = 256 while the other A_ij lie around 0. A pair of blocks whose P are all below
+// e^-`negligible` is marked in the first walk and its A left out of all others: 12 n^2 d operations where all are.
 #include "kernels/contrastive.hpp"
 #include "kernels/cpu/contrastive_blocks.hpp"
 
@@ -40,19 +44,23 @@ struct Items {
   float *x, *c, *w, *q_centred;
 };
 
+constexpr float negligible = 40;  // e^-40 is a billionth of the rounding of 1
+
 /// Items first .. first + rows of the rows, and of the columns, of the tiles s, r, a.
 struct Pair {
   std::int64_t row, rows, col, cols;
   float *s, *r, *a;
+  float* far;  // 1 where its P are negligible, else 0
   bool diagonal() const { return row == col; }
+  bool has_targets() const { return *far == 0; }
 };
 
 template <class F>
-void for_pairs(std::int64_t n, float* tiles, const F& f) {
+void for_pairs(std::int64_t n, float* tiles, float* far, const F& f) {
   const std::int64_t step = soft_target_block(n), tile = step * step;
   for (std::int64_t i = 0; i < n; i += step)
     for (std::int64_t j = i; j < n; j += step)
-      f(Pair{i, std::min(step, n - i), j, std::min(step, n - j), tiles, tiles + tile, tiles + 2 * tile});
+      f(Pair{i, std::min(step, n - i), j, std::min(step, n - j), tiles, tiles + tile, tiles + 2 * tile, far++});
 }
 
 /// f(first column, end) of the tile's columns, shared by the threads.
@@ -67,15 +75,41 @@ void for_tile_rows(const Pair& pair, const F& f) {
   });
 }
 
+/// Tops of A start at A_ii, which is most often the largest and tells early what is negligible.
+void start_at_diagonal(const Items& items, const float* both, std::int64_t n, std::int64_t k) {
+  parallel_rows(n, k, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) items.a.top[i] = dot(both + i * k, both + i * k, k);
+  });
+}
+
+/// Whether all e^(A_ij - top) are negligible, for rows and for columns. Scratch: the rows' items.w.
+void mark_far(const Pair& pair, const Items& items) {
+  *pair.far = 0;
+  if (pair.diagonal()) return;
+  float* const largest = items.w + pair.row;
+  for_tile_rows(
+      pair, [=](std::int64_t i, std::int64_t at)
+                __attribute__((always_inline)) { items.w[i] = row_max(pair.a + at, pair.cols); });
+  const float *const rows = items.a.top + pair.row, *const cols = items.a.top + pair.col;
+  const float top = std::min(*std::min_element(rows, rows + pair.rows), *std::min_element(cols, cols + pair.cols));
+  if (*std::max_element(largest, largest + pair.rows) < top - negligible) *pair.far = 1;
+  std::fill_n(largest, pair.rows, 0.0f);
+}
+
 void add_row_statistics(const Pair& pair, const Items& items) {
+  const bool targets = pair.has_targets();
   for_tile_rows(
       pair, [=](std::int64_t i, std::int64_t at) __attribute__((always_inline)) {
         const float top_before = items.r.top[i], weight_before = items.a.sum[i];
         items.r.add(i, pair.s + at, pair.cols);
         items.q.add(i, pair.r + at, pair.cols);
-        const float factor = items.a.add(i, pair.a + at, pair.cols);
-        const float r_top = items.r.top[i], a_top = items.a.top[i];
+        const float r_top = items.r.top[i];
         const float moved = weight_before == 0 ? 0 : items.x[i] + weight_before * (r_top - top_before);
+        if (!targets) {
+          items.x[i] = moved;
+          return;
+        }
+        const float factor = items.a.add(i, pair.a + at, pair.cols), a_top = items.a.top[i];
         items.x[i] = moved * factor + sum_of(
                                           pair.cols,
                                           [=](f32x16 a, f32x16 s) __attribute__((always_inline)) {
@@ -87,6 +121,7 @@ void add_row_statistics(const Pair& pair, const Items& items) {
 
 /// The same of the columns' items, whose S is R and the other way round.
 void add_column_statistics(const Pair& pair, const Items& all) {
+  const bool targets = pair.has_targets();
   const Items items{{all.r.top + pair.col, all.r.sum + pair.col},
                     {all.q.top + pair.col, all.q.sum + pair.col},
                     {all.a.top + pair.col, all.a.sum + pair.col},
@@ -110,7 +145,7 @@ void add_column_statistics(const Pair& pair, const Items& all) {
             };
             raise(items.r.top, pair.r);
             raise(items.q.top, pair.s);
-            raise(items.a.top, pair.a);
+            if (targets) raise(items.a.top, pair.a);
           });
     for_vectors(
         count, [&](std::int64_t k, auto lanes_used) __attribute__((always_inline)) {
@@ -131,12 +166,13 @@ void add_column_statistics(const Pair& pair, const Items& all) {
           count, [=](std::int64_t k, auto lanes_used) __attribute__((always_inline)) {
             const std::int64_t j = begin + k, at = row * pair.cols + j;
             const f32x16 below = load(items.r.top + j, lanes_used) - load(pair.r + at, lanes_used);
-            const f32x16 p = exp_nonpositive(load(pair.a + at, lanes_used) - load(items.a.top + j, lanes_used));
             const auto add = [=](float* sums, f32x16 v) __attribute__((always_inline)) {
               store(sums + j, load(sums + j, lanes_used) + v, lanes_used);
             };
             add(items.r.sum, exp_nonpositive(-below));
             add(items.q.sum, exp_nonpositive(load(pair.s + at, lanes_used) - load(items.q.top + j, lanes_used)));
+            if (!targets) return;
+            const f32x16 p = exp_nonpositive(load(pair.a + at, lanes_used) - load(items.a.top + j, lanes_used));
             add(items.a.sum, p);
             add(items.x, p * below);
           });
@@ -178,8 +214,9 @@ void add_target_sums(const Pair& pair, const Items& items) {
   });
 }
 
-/// Replaces S by G, R by G^T and, unless targets are detached, A by H + H^T.
+/// Replaces S by G, R by G^T and, unless targets are detached or negligible, A by H + H^T.
 void to_gradients(const Pair& pair, const Items& items, bool detached, float scale) {
+  const bool targets = pair.has_targets();
   for_tile_rows(
       pair, [=](std::int64_t i, std::int64_t at) __attribute__((always_inline)) {
         const LogSumExp ri = items.r[i], qi = items.q[i], ai = items.a[i];
@@ -188,12 +225,18 @@ void to_gradients(const Pair& pair, const Items& items, bool detached, float sca
             pair.cols, [=](std::int64_t col, auto count) __attribute__((always_inline)) {
               const std::int64_t j = pair.col + col;
               const f32x16 s = load(pair.s + at + col, count), r = load(pair.r + at + col, count);
-              const f32x16 a = load(pair.a + at + col, count), cj = load(items.c + j, count);
+              const f32x16 cj = load(items.c + j, count);
+              const f32x16 g = exp_from(s, ri) + cj * items.q.exp_from_item(s, j, count);
+              const f32x16 gt = items.r.exp_from_item(r, j, count) + ci * exp_from(r, qi);
+              if (!targets) {
+                store(pair.s + at + col, g * scale, count);
+                store(pair.r + at + col, gt * scale, count);
+                return;
+              }
+              const f32x16 a = load(pair.a + at + col, count);
               const f32x16 p = exp_from(a, ai), pt = items.a.exp_from_item(a, j, count);
-              const f32x16 g = exp_from(s, ri) + cj * items.q.exp_from_item(s, j, count) - 2.0f * p;
-              const f32x16 gt = items.r.exp_from_item(r, j, count) + ci * exp_from(r, qi) - 2.0f * pt;
-              store(pair.s + at + col, g * scale, count);
-              store(pair.r + at + col, gt * scale, count);
+              store(pair.s + at + col, (g - 2.0f * p) * scale, count);
+              store(pair.r + at + col, (gt - 2.0f * pt) * scale, count);
               if (detached) return;
               const f32x16 uj = load(items.w + j, count) + 2.0f * load(items.x + j, count);
               const f32x16 h = p * (load(items.q_centred + j, count) + 2.0f * (ri.top - s) - ui);
@@ -243,19 +286,23 @@ void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const 
     return Sums{top, sum};
   };
   const Items items{sums(), sums(), sums(), memory.take(n), memory.take(n), memory.take(n), memory.take(n)};
+  float* const far = memory.take(soft_target_pairs(n));
   float *const scaled_text = memory.take(n * d), *const both = memory.take(2 * n * d);
   scale_rows(scaled_text, text, 1.0f / temperature, n * d);
   join_rows(both, text, image, root, n, d);
 
   for (const Sums* s : {&items.r, &items.q, &items.a}) s->clear(n);
   for (float* values : {items.x, items.c, items.w}) std::fill_n(values, n, 0.0f);
+  start_at_diagonal(items, both, n, 2 * d);
   const auto logits = [&](const Pair& pair) {
     tile_logits(pair.s, pair, scaled_text, image, d);
     tile_logits(pair.r, pair, image, scaled_text, d);
-    tile_logits(pair.a, pair, both, both, 2 * d);
   };
-  for_pairs(n, tiles, [&](const Pair& pair) {
+  const auto target_logits = [&](const Pair& pair) { tile_logits(pair.a, pair, both, both, 2 * d); };
+  for_pairs(n, tiles, far, [&](const Pair& pair) {
     logits(pair);
+    target_logits(pair);
+    mark_far(pair, items);
     add_row_statistics(pair, items);
     if (!pair.diagonal()) add_column_statistics(pair, items);
   });
@@ -266,8 +313,9 @@ void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const 
     q_mean += (static_cast<double>(items.q.top[i]) + static_cast<double>(items.q.sum[i])) / static_cast<double>(n);
   const auto q_centre = static_cast<float>(q_mean);
   for (std::int64_t i = 0; i < n; ++i) items.q_centred[i] = (items.q.top[i] - q_centre) + items.q.sum[i];
-  for_pairs(n, tiles, [&](const Pair& pair) {
-    if (!single) tile_logits(pair.a, pair, both, both, 2 * d);
+  for_pairs(n, tiles, far, [&](const Pair& pair) {
+    if (!pair.has_targets()) return;
+    if (!single) target_logits(pair);
     add_target_sums(pair, items);
   });
   double total = 0;
@@ -283,16 +331,20 @@ void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const 
     std::fill_n(gradients.image, n * d, 0.0f);
     if (!detach_targets) std::fill_n(dboth, 2 * n * d, 0.0f);
   }
-  for_pairs(n, tiles, [&](const Pair& pair) {
-    if (!single) logits(pair);
+  for_pairs(n, tiles, far, [&](const Pair& pair) {
+    const bool moves_targets = !detach_targets && pair.has_targets();
+    if (!single) {
+      logits(pair);
+      if (pair.has_targets()) target_logits(pair);
+    }
     to_gradients(pair, items, detach_targets, 1.0f / (2.0f * static_cast<float>(n)));
     rows_product(gradients.text, pair, pair.s, image, d, !single);
     rows_product(gradients.image, pair, pair.r, scaled_text, d, !single);
-    if (!detach_targets) rows_product(dboth, pair, pair.a, both, 2 * d, !single);
+    if (moves_targets) rows_product(dboth, pair, pair.a, both, 2 * d, !single);
     if (pair.diagonal()) return;
     columns_product(gradients.text, pair, pair.r, image, d);
     columns_product(gradients.image, pair, pair.s, scaled_text, d);
-    if (!detach_targets) columns_product(dboth, pair, pair.a, both, 2 * d);
+    if (moves_targets) columns_product(dboth, pair, pair.a, both, 2 * d);
   });
   const auto tau = static_cast<double>(temperature);
   double dtau = -dot_rows(text, gradients.text, n, d, items.x) / (tau * tau);

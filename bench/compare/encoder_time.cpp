@@ -1,12 +1,11 @@
-// Runs a model folder on an array for bench/compare/encoders.py: writes what it gives, then, for each line on stdin,
-// the milliseconds that one more run takes.
-#include <chrono>
+// Runs a model folder on an array for bench/compare/encoders.py: writes what it gives, then runs it as often as asked.
 #include <filesystem>
 #include <functional>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "bench/compare/serve.hpp"
 #include "clip/autograd.hpp"
 #include "clip/io/npy.hpp"
 #include "clip/models/clip_encoder.hpp"
@@ -28,12 +27,7 @@ Tokens unpadded(const Tensor& ids) {
 
 void serve(const std::filesystem::path& output, const std::function<Tensor()>& run) {
   write_npy(output, to(run(), dtype::f32));
-  for (std::string line; std::getline(std::cin, line);) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
-              << std::endl;
-  }
+  bench::serve([&] { run(); });
 }
 
 }  // namespace

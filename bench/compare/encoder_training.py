@@ -139,10 +139,11 @@ def main():
             runner.milliseconds(1)
         for _ in range(args.rounds):
             for key, runner in runners.items():
+                time.sleep(0.5)  # the others' threads wait for work by spinning, for a while
                 times[key].append(runner.milliseconds(args.steps) / args.steps)
         median = {key: statistics.median(t) for key, t in times.items()}
         for key, t in median.items():
-            print(f"{key}: {t:.0f} ms a step, {1e3 * BATCH / t:.0f} pictures/s, {t / median['ours']:.2f}x ours")
+            print(f"{key}: {', '.join(f'{x:.0f}' for x in times[key])}; {t:.0f} ms a step, {1e3 * BATCH / t:.0f} pictures/s, {t / median['ours']:.2f}x ours")
         runners["ours"].process.stdin.close()
 
 

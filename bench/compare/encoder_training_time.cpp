@@ -39,7 +39,7 @@ void serve(const fs::path& folder) {
   std::cout << training.gradients(std::span(all).first(256)) << std::endl;
   (*pictures)(all, 0);  // all decoded
 
-  std::int64_t left = 0;
+  std::int64_t left = -1;  // none asked for yet
   auto start = std::chrono::steady_clock::now();
   training.run({.step = [&](std::int64_t) { --left; },
                 .epoch = [](const EpochMetrics&) {},

@@ -30,7 +30,7 @@ class Ours:
         self.output = np.load(folder / "output.npy")
 
     def milliseconds(self):
-        self.process.stdin.write("\n")
+        self.process.stdin.write("1\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 

@@ -1,10 +1,9 @@
-// Searches an array for bench/compare/search.py: writes the rows found, then, for each line on stdin, the milliseconds
-// that one more search takes.
-#include <chrono>
+// Searches an array for bench/compare/search.py: writes the rows found, then searches as often as asked.
 #include <iostream>
 #include <map>
 #include <string>
 
+#include "bench/compare/serve.hpp"
 #include "clip/io/npy.hpp"
 #include "clip/retrieval/index.hpp"
 
@@ -21,12 +20,7 @@ int main(int argc, char** argv) {
     for (const auto& hits : search())
       for (const Hit& hit : hits) rows.push_back(static_cast<std::int32_t>(hit.row));
     write_npy(argv[3], Tensor::from(rows, {queries.shape(0), 10}));
-    for (std::string line; std::getline(std::cin, line);) {
-      const auto start = std::chrono::steady_clock::now();
-      search();
-      std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
-                << std::endl;
-    }
+    bench::serve([&] { search(); });
   } catch (const std::exception& e) {
     std::cerr << "error: " << e.what() << '\n';
     return 1;

@@ -1,12 +1,11 @@
 // Runs the soft-target loss, or a step of training both heads, for bench/compare/losses.py: FOLDER holds text.npy and
-// image.npy, and for a step heads.safetensors. Prints the loss, then, for each line on stdin, the milliseconds of one
-// more run.
-#include <chrono>
+// image.npy, and for a step heads.safetensors. Prints the loss, then runs it as often as asked.
 #include <filesystem>
 #include <functional>
 #include <iostream>
 #include <string>
 
+#include "bench/compare/serve.hpp"
 #include "clip/autograd.hpp"
 #include "clip/io/npy.hpp"
 #include "clip/nn/projection_head.hpp"
@@ -27,12 +26,7 @@ struct Heads {
 
 void serve(const std::function<float()>& run) {
   std::cout << run() << std::endl;
-  for (std::string line; std::getline(std::cin, line);) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    std::cout << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()
-              << std::endl;
-  }
+  bench::serve([&] { run(); });
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ if(CLIP_CUDA STREQUAL HOST)
   # The executor, and the kernels whose tests would otherwise take longer than it takes to optimise them.
   set(long_tests executor.cpp fiber.cpp)
   list(TRANSFORM long_tests PREPEND ${host_cuda}/)
-  foreach(kernel contrastive layer_norm projection_head soft_target)
+  foreach(kernel attention contrastive layer_norm projection_head soft_target top_k)
     list(APPEND long_tests ${PROJECT_SOURCE_DIR}/kernels/${kernel}_cuda.cu)
   endforeach()
   set_property(SOURCE ${long_tests} APPEND PROPERTY COMPILE_OPTIONS -O1)

@@ -14,6 +14,7 @@
 #include "examples/support/metrics.hpp"
 #include "examples/support/program.hpp"
 #include "examples/support/training.hpp"
+#include "src/io/folder.hpp"
 
 namespace {
 
@@ -32,20 +33,21 @@ struct Options {
 void measure(const Program& program, Options& options) {
   Captions data = read_flickr8k(options.data, {.seed = program.seed()});
   program.announce(data.summary());
-  options.encode.image_model = options.run / "pixels";  // a model without a network
+  const fs::path work = options.run / "pixels";
+  options.encode.image_model = work;  // a model without a network
   if (options.encode.cache.empty()) options.encode.cache = options.run / "cache";
   options.encode.pictures = false;
   options.training.seed = program.seed();
-  fs::remove_all(options.run / "checkpoints");
-  fs::create_directories(options.encode.image_model);
-  write_file(options.encode.image_model / "preprocessor_config.json", preprocessing);
+  fs::remove_all(work);
+  make_folder(work);
+  write_file(work / "preprocessor_config.json", preprocessing);
 
   Pairs pairs = encode(program, data, options.encode);
   std::vector<std::int32_t> all(data.pictures.size());
   std::iota(all.begin(), all.end(), 0);
   pairs.features.image = reshape(pairs.pixels(all), {std::ssize(all), 16 * 16 * 3});
-  Training training(pairs, {}, captions_of(data, Split::train), captions_of(data, Split::val), options.training,
-                    options.run, "{}");
+  Training training(pairs, {}, captions_of(data, Split::train), captions_of(data, Split::val), options.training, work,
+                    "{}");
   {
     Progress progress("pairs", training.pairs_left(), program.quiet);
     training.run({.step = [&](std::int64_t count) { progress.advance(count); },

@@ -38,8 +38,14 @@ namespace clip::kernels::cuda {
 constexpr std::int64_t adamw_blocks(std::int64_t count) { return (count + 4095) / 4096; }
 
 /// All in one launch. `tensors` [count] and `first` [count] lie in the GPU's memory; first[i] is the sum of
-/// adamw_blocks over the tensors before i, and `blocks` over all.
+/// adamw_blocks over the tensors before i, and `blocks` over all. Every gradient is multiplied by *factor, which lies
+/// there too, unless it is null.
 void adamw(const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count, std::int64_t blocks,
-           Stream stream);
+           const float* factor, Stream stream);
+
+/// *factor = what makes the norm of all gradients together `max_norm`: max_norm / (norm + 1e-6), or 1 if that is more.
+/// Scratch `partial` [blocks].
+void clip_factor(float* factor, double* partial, const AdamWTensor* tensors, const std::int64_t* first,
+                 std::int64_t count, std::int64_t blocks, float max_norm, Stream stream);
 
 }  // namespace clip::kernels::cuda

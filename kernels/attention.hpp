@@ -5,8 +5,8 @@
 //   dq_i = scale sum_j ds_ij k_j;   dk_j = scale sum_i ds_ij q_i;   dv_j = sum_i p_ij dy_i
 // over the keys j that query i sees. With dropout, y_i = sum_j m_ij p_ij v_j where m is 0 or 1 / (1 - p), and likewise
 // dv_j = sum_i m_ij p_ij dy_i and ds_ij = p_ij (m_ij dy_i . v_j - delta_i). A query that sees none has y = 0, lse =
-// infinity (so that its p vanish) and no gradients. Arithmetic in f32; T = float or bf16. Results do not depend on the
-// number of threads.
+// infinity (so that its p vanish) and no gradients. Arithmetic in f32; T = float or bf16, on the GPU also f16, where p
+// and ds are rounded to T before they are multiplied. Results do not depend on the number of threads.
 #include <cstdint>
 
 #include "kernels/dropout.hpp"
@@ -25,7 +25,7 @@ struct AttentionShape {
   float scale = 1;
   DropoutMask dropout =
       {};  // row r, head h and key j have word j % 4 of block offset + (r heads + h) row_blocks + j / 4
-  std::int64_t row_blocks() const { return (keys + 3) / 4; }
+  constexpr std::int64_t row_blocks() const { return (keys + 3) / 4; }
 };
 
 /// A number of workers, and floats of scratch for each. A kernel runs `workers` at a time; how many changes no result.
@@ -49,4 +49,17 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dy, const T* q, const T* k
                         const float* lse, const AttentionShape& shape, float* scratch, std::int64_t workers);
 
 }  // namespace cpu
+
+namespace cuda {
+
+/// `shape` points into the GPU's memory.
+template <class T>
+void attention_forward(T* y, float* lse, const T* q, const T* k, const T* v, const AttentionShape& shape,
+                       Stream stream);
+/// `delta` is scratch of the size of `lse`. Where dq, or dk and dv both, are null, they are not computed.
+template <class T>
+void attention_backward(T* dq, T* dk, T* dv, const T* dy, const T* q, const T* k, const T* v, const T* y,
+                        const float* lse, const AttentionShape& shape, float* delta, Stream stream);
+
+}  // namespace cuda
 }  // namespace clip::kernels

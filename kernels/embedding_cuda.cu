@@ -22,7 +22,8 @@ __global__ void copy_rows(Unit* y, const Unit* table, const I* ids, std::int64_t
   const std::int64_t row = std::int64_t{blockIdx.x} * rows_in_block + threadIdx.y;
   if (row >= rows) return;
   const Unit* const from = table + ids[row] * units;
-  for (std::int64_t i = threadIdx.x; i < units; i += 32) y[row * units + i] = from[i];
+  for (std::int64_t i = threadIdx.x; i < units; i += 32)
+    aligned_as<Unit>(y + row * units + i) = aligned_as<Unit>(from + i);
 }
 
 constexpr int chunk = 1024;  // rows, and threads of a block that has one

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -24,4 +25,15 @@ template <class T, class I>
 void gather_backward(float* dx, const T* dy, const I* index, const GatherShape& shape);
 
 }  // namespace cpu
+
+namespace cuda {
+
+/// The same.
+template <class I>
+void gather_forward(void* y, const void* x, const I* index, std::size_t element_size, const GatherShape& shape,
+                    Stream stream);
+template <class T, class I>
+void gather_backward(float* dx, const T* dy, const I* index, const GatherShape& shape, Stream stream);
+
+}  // namespace cuda
 }  // namespace clip::kernels

@@ -3,19 +3,39 @@
 // lines.
 #include "kernels/permute.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
 
+namespace clip::kernels {
+
+Permutation::Permutation(int dims, const std::array<std::int64_t, 8>& extent, const std::array<int, 8>& order) {
+  std::int64_t stride = 1;
+  std::array<std::int64_t, 8> x_stride{};
+  for (auto d = static_cast<std::size_t>(dims); d-- > 0; stride *= extent[d]) x_stride[d] = stride;
+  for (std::size_t d = 0; d < static_cast<std::size_t>(dims); ++d) {
+    const auto from = static_cast<std::size_t>(order[d]);
+    if (extent[from] == 1) continue;
+    Axis* const last = rank == 0 ? nullptr : &axes[rank - 1];
+    if (last != nullptr && last->x_stride == x_stride[from] * extent[from])
+      *last = {last->extent * extent[from], x_stride[from]};
+    else
+      axes[rank++] = {extent[from], x_stride[from]};
+  }
+  rank = std::max(rank, 1);
+  stride = 1;
+  for (int d = rank; d-- > 0; stride *= axes[d].extent) axes[d].y_stride = stride;
+}
+
+}  // namespace clip::kernels
+
 namespace clip::kernels::cpu {
 
 namespace {
 
-/// One dimension of the output with its stride in the input.
-struct Axis {
-  std::int64_t extent, x_stride, y_stride;
-};
+using Axis = Permutation::Axis;
 
 /// out[i * x_inner.y_stride + j] = in[i + j * y_inner.x_stride], in tiles that are read and written along their lines;
 /// between, they stay in a buffer whose odd width keeps its columns apart in the cache.
@@ -80,29 +100,9 @@ void permute_as(T* y, const T* x, std::vector<Axis> axes) {
 
 void permute(void* y, const void* x, std::size_t element_size, int rank, const std::array<std::int64_t, 8>& extent,
              const std::array<int, 8>& order) {
-  std::array<std::int64_t, 8> x_stride{};
-  std::int64_t stride = 1;
-  for (int d = rank - 1; d >= 0; --d) {
-    x_stride[static_cast<std::size_t>(d)] = stride;
-    stride *= extent[static_cast<std::size_t>(d)];
-  }
-  if (stride == 0) return;
-  std::vector<Axis> axes;
-  for (int d = 0; d < rank; ++d) {
-    const auto from = static_cast<std::size_t>(order[static_cast<std::size_t>(d)]);
-    const Axis axis{extent[from], x_stride[from], 0};
-    if (axis.extent == 1) continue;
-    if (!axes.empty() && axes.back().x_stride == axis.x_stride * axis.extent)
-      axes.back() = {axes.back().extent * axis.extent, axis.x_stride, 0};
-    else
-      axes.push_back(axis);
-  }
-  if (axes.empty()) axes.push_back({1, 1, 1});
-  stride = 1;
-  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-    axis->y_stride = stride;
-    stride *= axis->extent;
-  }
+  const Permutation p(rank, extent, order);
+  std::vector<Axis> axes(p.axes, p.axes + p.rank);
+  if (std::any_of(axes.begin(), axes.end(), [](const Axis& axis) { return axis.extent == 0; })) return;
   switch (element_size) {
     case 1: return permute_as(static_cast<std::uint8_t*>(y), static_cast<const std::uint8_t*>(x), std::move(axes));
     case 2: return permute_as(static_cast<std::uint16_t*>(y), static_cast<const std::uint16_t*>(x), std::move(axes));

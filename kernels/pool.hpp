@@ -1,9 +1,11 @@
 #pragma once
 // Maximum over windows of x [images, height, width, channels]. Padding counts as -infinity; a NaN is the maximum.
-// T = float or bf16.
+// T = float or bf16, on the GPU
+// also f16.
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -26,3 +28,12 @@ template <class T>
 void max_pool2d_backward(T* dx, const T* dy, const std::int32_t* index, const PoolShape& shape);
 
 }  // namespace clip::kernels::cpu
+
+namespace clip::kernels::cuda {
+
+template <class T>
+void max_pool2d_forward(T* y, std::int32_t* index, const T* x, const PoolShape& shape, Stream stream);
+template <class T>
+void max_pool2d_backward(T* dx, const T* dy, const std::int32_t* index, const PoolShape& shape, Stream stream);
+
+}  // namespace clip::kernels::cuda

@@ -26,5 +26,10 @@ namespace clip::kernels::cuda {
 
 template <class T>
 void sum(float* y, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, Stream stream);
+template <class T>
+void max(T* y, std::int64_t* index, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, Stream stream);
+template <class T>
+void max_backward(T* dx, const T* dy, const std::int64_t* index, std::int64_t outer, std::int64_t n, std::int64_t inner,
+                  Stream stream);
 
 }  // namespace clip::kernels::cuda

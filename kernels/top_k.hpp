@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
+#include "kernels/stream.hpp"
 
 namespace clip::kernels {
 
@@ -47,4 +48,32 @@ template <class T>
 std::int64_t first_unsearchable(const T* rows, std::int64_t count, std::int64_t cols);
 
 }  // namespace cpu
+
+namespace cuda {
+
+/// These do as those for the CPU, but a score is one chain of multiply-adds, rounded once each, over the columns in
+/// order; of bytes, its product with the factor. Fewer than 2^32 rows.
+
+/// Bytes of scratch for `top_k` and `count_at_least`.
+std::int64_t top_k_scratch(const TopKShape& shape);
+
+template <class T>
+void top_k(float* scores, std::int64_t* indices, const float* queries, const T* rows, const float* factors,
+           const TopKShape& shape, void* scratch, Stream stream);
+template <class T>
+void count_at_least(std::int64_t* counts, const float* least, const float* queries, const T* rows,
+                    const TopKShape& shape, void* scratch, Stream stream);
+
+/// scores[i] = the score of the query and the row that pairs[2 i] and pairs[2 i + 1] number.
+template <class T>
+void scores_of(float* scores, const std::int64_t* pairs, std::int64_t count, const float* queries, const T* rows,
+               std::int64_t cols, Stream stream);
+
+inline constexpr std::int64_t unsearchable_blocks = 528;
+/// first[0] is what the CPU's returns; scratch [unsearchable_blocks].
+template <class T>
+void first_unsearchable(std::int64_t* first, const T* rows, std::int64_t count, std::int64_t cols,
+                        std::int64_t* scratch, Stream stream);
+
+}  // namespace cuda
 }  // namespace clip::kernels

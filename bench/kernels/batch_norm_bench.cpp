@@ -18,7 +18,7 @@ struct Data {
   Random random{1};
   Tensor x = randn({rows, cols}, random, dtype_of<T>), dy = randn({rows, cols}, random, dtype_of<T>);
   Tensor out = empty_like(x), columns = rand({4, cols}, random), sums{{2, cols}};
-  Tensor scratch{{kernels::batch_norm_blocks(rows), 2, cols}};
+  Tensor scratch{{kernels::cpu::batch_norm_blocks(rows), 2, cols}};
   T* y = out.mutable_data<T>();
   float *parts = scratch.mutable_data<float>(), *two = sums.mutable_data<float>();
   const T *in = x.data<T>(), *g = dy.data<T>();

@@ -1,5 +1,5 @@
-// Bound by arithmetic: the soft-target loss and its gradients are 18 n^2 d operations (16 where one tile holds all; 12 of
-// rows that point anywhere, whose targets are negligible), those of InfoNCE 6, or 8 in several blocks.
+// Bound by arithmetic: the soft-target loss and its gradients are 18 n^2 d operations (16 where one tile holds all; 12
+// of rows that point anywhere, whose targets are negligible), those of InfoNCE 6, or 8 in several blocks.
 #include "kernels/contrastive.hpp"
 
 #include <numeric>
@@ -29,9 +29,15 @@ void soft_target_loss(benchmark::State& state) {
   float* const out = numbers.mutable_data<float>();
   float* const memory = scratch.mutable_data<float>();
   const kernels::ContrastiveGradients gradients{dtext.mutable_data<float>(), dimage.mutable_data<float>(), out + 1};
-  report_flops(state, (n <= 1024 ? 16 : alike ? 18 : 12) * n * n * d, [&] {
-    kernels::cpu::soft_target_loss(out, gradients, text.data<float>(), image.data<float>(), 1, false, n, d, memory);
-  });
+  report_flops(state,
+               (n <= 1024 ? 16
+                : alike   ? 18
+                          : 12) *
+                   n * n * d,
+               [&] {
+                 kernels::cpu::soft_target_loss(out, gradients, text.data<float>(), image.data<float>(), 1, false, n, d,
+                                                memory);
+               });
 }
 BENCHMARK(soft_target_loss)
     ->ArgNames({"n", "alike"})

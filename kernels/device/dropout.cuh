@@ -32,6 +32,18 @@ struct Dropped {
         last_dropped(static_cast<std::uint32_t>(dropout_threshold(mask.p) - 1)),
         scale(1.0f / (1.0f - mask.p)) {}
 
+  /// Which of the elements of `blocks` <= 8 Philox blocks from `block` on are kept: bit i tells of the i-th.
+  __device__ std::uint32_t kept(std::uint64_t block, int blocks) const {
+    std::uint32_t bits = 0;
+    for (int b = 0; b < blocks; ++b) {
+      std::uint32_t words[4];
+      philox(seed, offset + block + static_cast<unsigned>(b), words);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) bits |= (words[e] > last_dropped ? 1u : 0u) << (4 * b + e);
+    }
+    return bits;
+  }
+
   /// Drops or scales the N elements from `i` on, N = 1 or, where i is a multiple of 4, one too.
   template <int N>
   __device__ void apply(std::int64_t i, Floats<N>& x) const {

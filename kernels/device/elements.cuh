@@ -34,6 +34,16 @@ bool in_vectors(std::int64_t cols, const Pointers*... rows) {
   return cols % vector_of<T> == 0 && ((reinterpret_cast<std::uintptr_t>(rows) % 16 == 0) && ...);
 }
 
+/// What lies at `p`, which must be aligned for it: the sanitizers of the host executor's builds look at that here.
+template <class V>
+__device__ __forceinline__ V& aligned_as(void* p) {
+  return *static_cast<V*>(__builtin_assume_aligned(p, alignof(V)));
+}
+template <class V>
+__device__ __forceinline__ const V& aligned_as(const void* p) {
+  return *static_cast<const V*>(__builtin_assume_aligned(p, alignof(V)));
+}
+
 /// Two numbers rounded to T, next to each other; one instruction where T is 16 bits long.
 template <class T>
 __device__ __forceinline__ Packed<T, 2> round2(float a, float b) {
@@ -78,7 +88,7 @@ __device__ __forceinline__ Floats<N> widen(const Packed<T, N>& packed) {
 /// N elements from `p`, which is aligned for a Packed<T, N>.
 template <int N, class T>
 __device__ __forceinline__ Packed<T, N> load_packed(const T* p) {
-  return *reinterpret_cast<const Packed<T, N>*>(p);
+  return aligned_as<Packed<T, N>>(p);
 }
 template <int N, class T>
 __device__ __forceinline__ Floats<N> load(const T* p) {
@@ -103,7 +113,7 @@ __device__ __forceinline__ Packed<T, N> round(const Floats<N>& x) {
 
 template <class T, int N>
 __device__ __forceinline__ void store(T* p, const Packed<T, N>& x) {
-  *reinterpret_cast<Packed<T, N>*>(p) = x;
+  aligned_as<Packed<T, N>>(p) = x;
 }
 template <class T, int N>
 __device__ __forceinline__ void store(T* p, const Floats<N>& x) {

@@ -91,13 +91,21 @@ Grads attention_backward(const Tensor& dy, const Saved& saved) {
   dispatch_float(q.dtype(), "attention", [&]<class T>() {
     T* dq_out = dq.defined() ? dq.mutable_data<T>() : nullptr;
     T *dk_out = keys ? dk.mutable_data<T>() : nullptr, *dv_out = keys ? dv.mutable_data<T>() : nullptr;
-    on_device(q.device(), "attention", [&] {
-      const AttentionScratch need = kernels::cpu::attention_backward_scratch(saved.shape);
-      Tensor scratch({need.total()});
-      kernels::cpu::attention_backward(dq_out, dk_out, dv_out, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
-                                       saved.y.data<T>(), saved.lse.data<float>(), saved.shape,
-                                       scratch.mutable_data<float>(), need.workers);
-    });
+    on_device(
+        q.device(), "attention",
+        [&] {
+          const AttentionScratch need = kernels::cpu::attention_backward_scratch(saved.shape);
+          Tensor scratch({need.total()});
+          kernels::cpu::attention_backward(dq_out, dk_out, dv_out, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
+                                           saved.y.data<T>(), saved.lse.data<float>(), saved.shape,
+                                           scratch.mutable_data<float>(), need.workers);
+        },
+        [&](auto stream) {
+          Tensor delta = empty_like(saved.lse);
+          kernels::cuda::attention_backward(dq_out, dk_out, dv_out, dy.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
+                                            saved.y.data<T>(), saved.lse.data<float>(), saved.shape,
+                                            delta.mutable_data<float>(), stream);
+        });
   });
   return Grads{dq, dk, dv, Tensor(), Tensor()};
 }
@@ -105,19 +113,24 @@ Grads attention_backward(const Tensor& dy, const Saved& saved) {
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  for (const Tensor* t : {&q, &k, &v}) check_float(*t, "attention");
+  for (const Tensor* t : {&q, &k, &v}) check_float(*t, "attention", Kernels::cpu_and_cuda);
   const AttentionShape shape = check_shape(q, k, v, options);
   Tensor y = empty_like(q);
   Tensor lse(q.shape().without(-1), dtype::f32, q.device());
   dispatch_float(q.dtype(), "attention", [&]<class T>() {
     T* out = y.mutable_data<T>();
     float* sums = lse.mutable_data<float>();
-    on_device(q.device(), "attention", [&] {
-      const AttentionScratch need = kernels::cpu::attention_forward_scratch(shape);
-      Tensor scratch({need.total()});
-      kernels::cpu::attention_forward(out, sums, q.data<T>(), k.data<T>(), v.data<T>(), shape,
-                                      scratch.mutable_data<float>(), need.workers);
-    });
+    on_device(
+        q.device(), "attention",
+        [&] {
+          const AttentionScratch need = kernels::cpu::attention_forward_scratch(shape);
+          Tensor scratch({need.total()});
+          kernels::cpu::attention_forward(out, sums, q.data<T>(), k.data<T>(), v.data<T>(), shape,
+                                          scratch.mutable_data<float>(), need.workers);
+        },
+        [&](auto stream) {
+          kernels::cuda::attention_forward(out, sums, q.data<T>(), k.data<T>(), v.data<T>(), shape, stream);
+        });
   });
   return record("attention", y, {q, k, v, options.mask, options.offsets},
                 [saved = Saved{q, k, v, y, lse, options.mask, options.offsets, shape}](const Tensor& dy) {

@@ -32,7 +32,11 @@ void check_running(const Tensor& x, const Tensor& running, const char* name) {
 }
 
 Tensor scratch(std::int64_t rows, std::int64_t cols, const Device& device) {
-  return Tensor({kernels::batch_norm_blocks(rows), 2, cols}, dtype::f32, device);
+  std::int64_t blocks = 0;
+  on_device(
+      device, op, [&] { blocks = kernels::cpu::batch_norm_blocks(rows); },
+      [&](auto) { blocks = kernels::cuda::batch_norm_blocks(rows, cols); });
+  return Tensor({blocks, 2, cols}, dtype::f32, device);
 }
 
 /// Mean and biased variance of x's channels; moves the running ones towards them.
@@ -43,10 +47,17 @@ std::pair<Tensor, Tensor> batch_statistics(const Tensor& x, Tensor& running_mean
   float *m = mean.mutable_data<float>(), *v = variance.mutable_data<float>(), *parts = partial.mutable_data<float>();
   float *running_m = running_mean.mutable_data<float>(), *running_v = running_var.mutable_data<float>();
   dispatch_float(x.dtype(), op, [&]<class T>() {
-    on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_statistics(m, v, parts, x.data<T>(), size.rows, size.cols);
-      kernels::cpu::batch_norm_update(running_m, running_v, m, v, momentum, size.rows, size.cols);
-    });
+    const T* in = x.data<T>();
+    on_device(
+        x.device(), op,
+        [&] {
+          kernels::cpu::batch_norm_statistics(m, v, parts, in, size.rows, size.cols);
+          kernels::cpu::batch_norm_update(running_m, running_v, m, v, momentum, size.rows, size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::batch_norm_statistics(m, v, parts, in, size.rows, size.cols, stream);
+          kernels::cuda::batch_norm_update(running_m, running_v, m, v, momentum, size.rows, size.cols, stream);
+        });
   });
   return {mean, variance};
 }
@@ -61,11 +72,18 @@ Grads batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
     T* out = dx.defined() ? dx.mutable_data<T>() : nullptr;
     float *sums = dparameters.mutable_data<float>(), *parts = partial.mutable_data<float>();
     const float *m = mean.data<float>(), *s = rstd.data<float>(), *w = weight.data<float>();
-    on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_parameter_gradients(sums, parts, g, in, m, s, size.rows, size.cols);
-      if (out != nullptr)
-        kernels::cpu::batch_norm_backward(out, g, in, m, s, w, training ? sums : nullptr, size.rows, size.cols);
-    });
+    const float* own = training ? sums : nullptr;
+    on_device(
+        x.device(), op,
+        [&] {
+          kernels::cpu::batch_norm_parameter_gradients(sums, parts, g, in, m, s, size.rows, size.cols);
+          if (out != nullptr) kernels::cpu::batch_norm_backward(out, g, in, m, s, w, own, size.rows, size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::batch_norm_parameter_gradients(sums, parts, g, in, m, s, size.rows, size.cols, stream);
+          if (out != nullptr)
+            kernels::cuda::batch_norm_backward(out, g, in, m, s, w, own, size.rows, size.cols, stream);
+        });
   });
   return Grads{dx, dparameters.view(0, {size.cols}), dparameters.view(size.cols, {size.cols}), Tensor()};
 }
@@ -74,7 +92,7 @@ Grads batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
 
 Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& running_mean, Tensor& running_var,
                   BatchNormOptions options) {
-  check_float(x, op);
+  check_float(x, op, Kernels::cpu_and_cuda);
   check(x.rank() >= 1, op, "expected rank >= 1, got shape ", x.shape());
   check(options.eps >= 0, op, "expected eps >= 0, got ", options.eps);
   check(options.momentum >= 0 && options.momentum <= 1, op, "expected a momentum in [0, 1], got ", options.momentum);
@@ -93,10 +111,18 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, Ten
     T* out = y.mutable_data<T>();
     float* s = rstd.mutable_data<float>();
     const float *m = mean.data<float>(), *v = variance.data<float>();
-    on_device(x.device(), op, [&] {
-      kernels::cpu::batch_norm_rstd(s, v, options.eps, size.cols);
-      kernels::cpu::batch_norm_forward(out, x.data<T>(), m, s, w.data<float>(), b.data<float>(), size.rows, size.cols);
-    });
+    const float *scales = w.data<float>(), *shifts = b.data<float>();
+    const T* in = x.data<T>();
+    on_device(
+        x.device(), op,
+        [&] {
+          kernels::cpu::batch_norm_rstd(s, v, options.eps, size.cols);
+          kernels::cpu::batch_norm_forward(out, in, m, s, scales, shifts, size.rows, size.cols);
+        },
+        [&](auto stream) {
+          kernels::cuda::batch_norm_rstd(s, v, options.eps, size.cols, stream);
+          kernels::cuda::batch_norm_forward(out, in, m, s, scales, shifts, size.rows, size.cols, stream);
+        });
   });
   // the mean is an input too, so that backward notices when a running one was updated since
   return record(op, y, {x, w, b, mean}, [x, w, mean, rstd, training = options.training](const Tensor& dy) {

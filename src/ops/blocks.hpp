@@ -14,7 +14,9 @@ inline void copy_block(Tensor& to, std::int64_t to_begin, const Tensor& from, st
   const std::int64_t to_stride = to.shape(dim) * inner, from_stride = from.shape(dim) * inner;
   char* out = static_cast<char*>(to.mutable_raw()) + to_begin * inner;
   const char* in = static_cast<const char*>(from.raw()) + from_begin * inner;
-  on_device(to.device(), op, [&] { kernels::cpu::copy_rows(out, to_stride, in, from_stride, count * inner, outer); });
+  on_device(
+      to.device(), op, [&] { kernels::cpu::copy_rows(out, to_stride, in, from_stride, count * inner, outer); },
+      [&](auto stream) { kernels::cuda::copy_rows(out, to_stride, in, from_stride, count * inner, outer, stream); });
 }
 
 }  // namespace clip

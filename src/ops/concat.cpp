@@ -9,7 +9,7 @@ namespace clip {
 Tensor concat(std::span<const Tensor> tensors, int dim) {
   check(!tensors.empty(), "concat", "expected at least one tensor, got none");
   const Tensor& first = tensors.front();
-  for (const Tensor& t : tensors) check_tensor(t, "concat");
+  for (const Tensor& t : tensors) check_tensor(t, "concat", Kernels::cpu_and_cuda);
   const int d = first.shape().index(dim, "concat");
   std::int64_t extent = 0;
   std::vector<const Tensor*> inputs;

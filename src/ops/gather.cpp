@@ -14,8 +14,9 @@ Tensor gather_backward(const Tensor& dy, const Tensor& index, const Shape& x, co
   float* out = dx.mutable_data<float>();
   dispatch_float(dy.dtype(), "gather", [&]<class T>() {
     dispatch_index(index.dtype(), "gather", [&]<class I>() {
-      on_device(dy.device(), "gather",
-                [&] { kernels::cpu::gather_backward(out, dy.data<T>(), index.data<I>(), shape); });
+      on_device(
+          dy.device(), "gather", [&] { kernels::cpu::gather_backward(out, dy.data<T>(), index.data<I>(), shape); },
+          [&](auto stream) { kernels::cuda::gather_backward(out, dy.data<T>(), index.data<I>(), shape, stream); });
     });
   });
   return to(dx, dy.dtype());
@@ -24,8 +25,8 @@ Tensor gather_backward(const Tensor& dy, const Tensor& index, const Shape& x, co
 }  // namespace
 
 Tensor gather(const Tensor& x, int dim, const Tensor& index) {
-  check_tensor(x, "gather");
-  check_tensor(index, "gather");
+  check_tensor(x, "gather", Kernels::cpu_and_cuda);
+  check_tensor(index, "gather", Kernels::cpu_and_cuda);
   const int d = x.shape().index(dim, "gather");
   check(index.rank() == x.rank() && index.shape().with(d, 0) == x.shape().with(d, 0), "gather",
         "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
@@ -36,8 +37,10 @@ Tensor gather(const Tensor& x, int dim, const Tensor& index) {
   Tensor y(index.shape(), x.dtype(), x.device());
   void* out = y.mutable_raw();
   dispatch_index(index.dtype(), "gather", [&]<class I>() {
-    on_device(x.device(), "gather",
-              [&] { kernels::cpu::gather_forward(out, x.raw(), index.data<I>(), size_of(x.dtype()), shape); });
+    const std::size_t size = size_of(x.dtype());
+    on_device(
+        x.device(), "gather", [&] { kernels::cpu::gather_forward(out, x.raw(), index.data<I>(), size, shape); },
+        [&](auto stream) { kernels::cuda::gather_forward(out, x.raw(), index.data<I>(), size, shape, stream); });
   });
   return record("gather", y, {x, index}, [index, from = x.shape(), shape](const Tensor& dy) {
     return Grads{gather_backward(dy, index, from, shape), Tensor()};

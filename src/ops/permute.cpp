@@ -13,7 +13,7 @@ namespace {
 using Order = std::array<int, Shape::max_rank>;
 
 Tensor permuted(const Tensor& x, const Order& order) {
-  check_tensor(x, "permute");
+  check_tensor(x, "permute", Kernels::cpu_and_cuda);
   std::array<std::int64_t, Shape::max_rank> extents{}, from{};
   const auto rank = static_cast<std::size_t>(x.rank());
   for (std::size_t d = 0; d < rank; ++d) {
@@ -22,8 +22,10 @@ Tensor permuted(const Tensor& x, const Order& order) {
   }
   Tensor y(Shape(std::span(extents.data(), rank)), x.dtype(), x.device());
   void* out = y.mutable_raw();
-  on_device(x.device(), "permute",
-            [&] { kernels::cpu::permute(out, x.raw(), size_of(x.dtype()), x.rank(), from, order); });
+  const std::size_t size = size_of(x.dtype());
+  on_device(
+      x.device(), "permute", [&] { kernels::cpu::permute(out, x.raw(), size, x.rank(), from, order); },
+      [&](auto stream) { kernels::cuda::permute(out, x.raw(), size, x.rank(), from, order, stream); });
   return record("permute", y, {x}, [order, rank](const Tensor& dy) {
     Order inverse{};
     for (std::size_t d = 0; d < rank; ++d) inverse[static_cast<std::size_t>(order[d])] = static_cast<int>(d);

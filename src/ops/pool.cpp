@@ -39,8 +39,10 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const PoolShap
   Tensor dx({shape.images, shape.height, shape.width, shape.channels}, dy.dtype(), dy.device());
   dispatch_float(dy.dtype(), "max_pool2d", [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(dy.device(), "max_pool2d",
-              [&] { kernels::cpu::max_pool2d_backward(out, dy.data<T>(), index.data<std::int32_t>(), shape); });
+    const std::int32_t* at = index.data<std::int32_t>();
+    on_device(
+        dy.device(), "max_pool2d", [&] { kernels::cpu::max_pool2d_backward(out, dy.data<T>(), at, shape); },
+        [&](auto stream) { kernels::cuda::max_pool2d_backward(out, dy.data<T>(), at, shape, stream); });
   });
   return dx;
 }
@@ -48,14 +50,16 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const PoolShap
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, MaxPool2dOptions options) {
-  check_float(x, "max_pool2d");
+  check_float(x, "max_pool2d", Kernels::cpu_and_cuda);
   const PoolShape shape = pool_shape(x.shape(), options);
   Tensor y({shape.images, shape.out_height, shape.out_width, shape.channels}, x.dtype(), x.device());
   Tensor index = recording(x) ? Tensor(y.shape(), dtype::i32, x.device()) : Tensor();
   dispatch_float(x.dtype(), "max_pool2d", [&]<class T>() {
     T* out = y.mutable_data<T>();
     std::int32_t* at = index.defined() ? index.mutable_data<std::int32_t>() : nullptr;
-    on_device(x.device(), "max_pool2d", [&] { kernels::cpu::max_pool2d_forward(out, at, x.data<T>(), shape); });
+    on_device(
+        x.device(), "max_pool2d", [&] { kernels::cpu::max_pool2d_forward(out, at, x.data<T>(), shape); },
+        [&](auto stream) { kernels::cuda::max_pool2d_forward(out, at, x.data<T>(), shape, stream); });
   });
   return record("max_pool2d", y, {x},
                 [index, shape](const Tensor& dy) { return Grads{max_pool2d_backward(dy, index, shape)}; });

@@ -143,8 +143,10 @@ Tensor max_backward(const Tensor& dy, const Tensor& index, const Shape& shape, s
   Tensor dx(shape, dy.dtype(), dy.device());
   dispatch_float(dy.dtype(), "max", [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(dy.device(), "max",
-              [&] { kernels::cpu::max_backward(out, dy.data<T>(), index.data<std::int64_t>(), outer, n, inner); });
+    const std::int64_t* at = index.data<std::int64_t>();
+    on_device(
+        dy.device(), "max", [&] { kernels::cpu::max_backward(out, dy.data<T>(), at, outer, n, inner); },
+        [&](auto stream) { kernels::cuda::max_backward(out, dy.data<T>(), at, outer, n, inner, stream); });
   });
   return dx;
 }
@@ -152,7 +154,7 @@ Tensor max_backward(const Tensor& dy, const Tensor& index, const Shape& shape, s
 }  // namespace
 
 Tensor max(const Tensor& x, int dim, bool keep) {
-  check_float(x, "max");
+  check_float(x, "max", Kernels::cpu_and_cuda);
   const int d = x.shape().index(dim, "max");
   const auto split = split_at(x.shape(), d);
   const std::int64_t outer = split.outer, n = split.extent, inner = split.inner;
@@ -162,7 +164,9 @@ Tensor max(const Tensor& x, int dim, bool keep) {
   dispatch_float(x.dtype(), "max", [&]<class T>() {
     T* out = y.mutable_data<T>();
     std::int64_t* at = index.mutable_data<std::int64_t>();
-    on_device(x.device(), "max", [&] { kernels::cpu::max(out, at, x.data<T>(), outer, n, inner); });
+    on_device(
+        x.device(), "max", [&] { kernels::cpu::max(out, at, x.data<T>(), outer, n, inner); },
+        [&](auto stream) { kernels::cuda::max(out, at, x.data<T>(), outer, n, inner, stream); });
   });
   return record("max", y, {x}, [index, shape = x.shape(), outer, n, inner](const Tensor& dy) {
     return Grads{max_backward(dy, index, shape, outer, n, inner)};

@@ -54,7 +54,7 @@ Tensor slice_backward(const Tensor& dy, const Shape& shape, std::int64_t begin, 
 }  // namespace
 
 Tensor slice(const Tensor& x, std::int64_t begin, std::int64_t end, int dim) {
-  check_tensor(x, "slice");
+  check_tensor(x, "slice", Kernels::cpu_and_cuda);
   const int d = x.shape().index(dim, "slice");
   const std::int64_t extent = x.shape(d);
   const std::int64_t first = begin < 0 ? begin + extent : begin, last = end < 0 ? end + extent : end;

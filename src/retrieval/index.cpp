@@ -82,6 +82,7 @@ void check_finite(const Tensor& rows, const char* what) {
 
 void Index::hold(const Tensor& rows) {
   const auto owner = std::make_shared<const Tensor>(rows);
+  device_ = rows.device();
   size_ = rows.shape(0);
   dimensions_ = rows.shape(1);
   data_ = owner->raw();
@@ -92,17 +93,29 @@ Tensor Index::rows(std::int64_t begin, std::int64_t end) const {
   Tensor copy({end - begin, dimensions_}, storage());
   const std::size_t row_bytes = static_cast<std::size_t>(dimensions_) * size_of(storage());
   if (copy.numel() > 0)
-    std::memcpy(copy.mutable_raw(), static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * row_bytes,
-                copy.bytes());
+    copy_bytes(copy.mutable_raw(), {},
+               static_cast<const std::byte*>(data_) + static_cast<std::size_t>(begin) * row_bytes, device_,
+               copy.bytes());
   return copy;
 }
 
+Index Index::to(const Device& device) const {
+  if (device == device_) return *this;
+  Index index;
+  index.options_ = options_;
+  if (factors_.defined()) index.factors_ = clip::to(factors_, device);
+  index.hold(clip::to(rows(0, size_), device));
+  return index;
+}
+
 Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
-  check_float(embeddings, "index");
+  check_float(embeddings, "index", Kernels::cpu_and_cuda);
   check(embeddings.rank() == 2 && embeddings.shape(1) >= 1, "index", "expected embeddings [N, D], got ",
         embeddings.shape());
   dispatch_storage(options.storage, []<class T>() {});
-  check_finite(to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
+  if (embeddings.device().is_cuda())
+    return build(clip::to(embeddings.detach(), Device::cpu()), options).to(embeddings.device());
+  check_finite(clip::to(embeddings.detach(), dtype::f32), "embeddings");  // before lengths hide what is not
   Index index;
   index.options_ = options;
   const Tensor compared = comparable(embeddings, options.metric);
@@ -114,7 +127,7 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
     index.hold(rows);
     return index;
   }
-  const Tensor rows = to(compared, options.storage);
+  const Tensor rows = clip::to(compared, options.storage);
   index.hold(rows.storage() == embeddings.storage() ? rows.clone() : rows);  // the caller may write to theirs
   check_finite(rows, "rows");
   return index;
@@ -122,7 +135,7 @@ Index Index::build(const Tensor& embeddings, const IndexOptions& options) {
 
 void Index::save(const std::filesystem::path& path) const {
   std::vector<NamedTensor> all = {{"rows", rows(0, size_)}};
-  if (factors_.defined()) all.push_back({"factors", factors_});
+  if (factors_.defined()) all.push_back({"factors", clip::to(factors_, Device::cpu())});
   std::uint64_t hash = 0;
   for (const NamedTensor& named : all)
     hash = content_hash({static_cast<const std::byte*>(named.tensor.raw()), named.tensor.bytes()}, hash);
@@ -172,19 +185,20 @@ Index Index::load(const std::filesystem::path& path) {
 }
 
 std::vector<Hit> Index::search(const Tensor& query, std::int64_t k) const {
-  check_float(query, "search");
+  check_float(query, "search", Kernels::cpu_and_cuda);
   check(query.shape() == Shape{dimensions_}, "search", "expected a query of shape [", dimensions_, "], got ",
         query.shape());
   return search_all(query.detach().view(0, {1, dimensions_}), k).front();
 }
 
 std::vector<std::vector<Hit>> Index::search_all(const Tensor& queries, std::int64_t k) const {
-  check_float(queries, "search");
+  check_float(queries, "search", Kernels::cpu_and_cuda);
   check(queries.rank() == 2 && queries.shape(1) == dimensions_, "search", "expected queries of shape [Q, ", dimensions_,
         "], got ", queries.shape());
   check(k >= 1, "search", "expected k >= 1, got ", k);
-  check_finite(to(queries.detach(), dtype::f32), "queries");
-  const Tensor compared = comparable(queries, metric());
+  const Tensor here = clip::to(queries.detach(), Device::cpu());
+  check_finite(clip::to(here, dtype::f32), "queries");
+  const Tensor compared = comparable(here, metric());
   if (storage() == dtype::f16)
     for (const float value : std::span(compared.data<float>(), static_cast<std::size_t>(compared.numel())))
       check(std::abs(value) < 32768, "search", "expected queries below 32768 for an index in f16, got ", value);
@@ -193,22 +207,36 @@ std::vector<std::vector<Hit>> Index::search_all(const Tensor& queries, std::int6
   std::vector<std::vector<Hit>> hits(static_cast<std::size_t>(shape.queries));
   if (shape.k == 0 || shape.queries == 0) return hits;
 
-  const kernels::TopKScratch need = kernels::cpu::top_k_scratch(shape);
-  Tensor scratch({need.total()}, dtype::u8), scores({shape.queries, shape.k}),
-      indices({shape.queries, shape.k}, dtype::i64);
-  float* score = scores.mutable_data<float>();
-  std::int64_t* row = indices.mutable_data<std::int64_t>();
+  const Tensor asked = clip::to(compared, device_);
+  Tensor scores({shape.queries, shape.k}, dtype::f32, device_), indices(scores.shape(), dtype::i64, device_);
+  float* const score = scores.mutable_data<float>();
+  std::int64_t* const row = indices.mutable_data<std::int64_t>();
+  const float* const factors = factors_.defined() ? factors_.data<float>() : nullptr;
   dispatch_storage(storage(), [&]<class T>() {
-    kernels::cpu::top_k(score, row, compared.data<float>(), static_cast<const T*>(data_),
-                        factors_.defined() ? factors_.data<float>() : nullptr, shape, scratch.mutable_raw(),
-                        need.workers);
+    const T* const stored = static_cast<const T*>(data_);
+    on_device(
+        device_, "search",
+        [&] {
+          const kernels::TopKScratch need = kernels::cpu::top_k_scratch(shape);
+          Tensor scratch({need.total()}, dtype::u8);
+          kernels::cpu::top_k(score, row, asked.data<float>(), stored, factors, shape, scratch.mutable_raw(),
+                              need.workers);
+        },
+        [&](auto stream) {
+          Tensor scratch({kernels::cuda::top_k_scratch(shape)}, dtype::u8, device_);
+          kernels::cuda::top_k(score, row, asked.data<float>(), stored, factors, shape, scratch.mutable_raw(), stream);
+        });
   });
+  const std::vector<float> best = scores.to_vector();
+  const auto rows = indices.to_vector<std::int64_t>();
+  std::size_t next = 0;
   for (std::vector<Hit>& found : hits)
-    for (std::int64_t rank = 1; rank <= shape.k; ++rank) found.push_back({rank, *score++, *row++});
+    for (std::int64_t rank = 1; rank <= shape.k; ++rank, ++next) found.push_back({rank, best[next], rows[next]});
   return hits;
 }
 
 Index Index::subset(std::span<const std::int64_t> chosen) const {
+  if (device_.is_cuda()) return to(Device::cpu()).subset(chosen).to(device_);
   Tensor part({std::ssize(chosen), dimensions_}, storage());
   const std::size_t row_bytes = static_cast<std::size_t>(dimensions_) * size_of(storage());
   auto* out = static_cast<std::byte*>(part.mutable_raw());
@@ -229,11 +257,12 @@ Index Index::subset(std::span<const std::int64_t> chosen) const {
 Tensor Index::row(std::int64_t row) const {
   check(row >= 0 && row < size_, "index", "expected a row from 0 to ", size_ - 1, ", got ", row);
   const Tensor one = rows(row, row + 1);
-  if (!factors_.defined()) return to(one.view(0, {dimensions_}), dtype::f32);
+  if (!factors_.defined()) return clip::to(one.view(0, {dimensions_}), dtype::f32);
+  const float factor = factors_.view(row, {1}).to_vector()[0];
   Tensor numbers({dimensions_});
   const std::uint8_t* const in = one.data<std::uint8_t>();
   float* const out = numbers.mutable_data<float>();
-  for (std::int64_t i = 0; i < dimensions_; ++i) out[i] = static_cast<float>(in[i] - 128) * factors_.data<float>()[row];
+  for (std::int64_t i = 0; i < dimensions_; ++i) out[i] = static_cast<float>(in[i] - 128) * factor;
   return numbers;
 }
 

@@ -32,7 +32,10 @@ AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
     check_options(group.options);
     std::vector<Moments>& moments = moments_.emplace_back();
     for (const Tensor& parameter : group.parameters) {
-      check_tensor(parameter, "AdamW");
+      check_tensor(parameter, "AdamW", Kernels::cpu_and_cuda);
+      if (seen.empty()) device_ = parameter.device();
+      check(parameter.device() == device_, "AdamW", "expected parameters on one device, got ", device_, " and ",
+            parameter.device());
       check(parameter.dtype() == dtype::f32, "AdamW", "expected parameters in f32, got ", parameter.dtype(), ' ',
             parameter.shape());
       check(parameter.needs_grad() && parameter.node()->is_leaf(), "AdamW",
@@ -40,12 +43,18 @@ AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
             ' ', parameter.shape(), ": call requires_grad(module) first");
       check(seen.insert(parameter.node().get()).second, "AdamW", "expected every parameter once, got one ",
             parameter.shape(), " twice");
-      moments.push_back({zeros(parameter.shape()), zeros(parameter.shape()), zeros({}, dtype::i64)});
+      const Tensor zero = zeros(parameter.shape(), dtype::f32, device_);
+      moments.push_back({zero, zero.clone(), zeros({}, dtype::i64)});
     }
   }
 }
 
-void AdamW::step() {
+void AdamW::step(double max_norm) {
+  if (max_norm > 0 && device_.is_cpu()) {
+    std::vector<Tensor> all;
+    for (const Group& group : groups_) all.insert(all.end(), group.parameters.begin(), group.parameters.end());
+    clip_grad_norm(all, max_norm);
+  }
   std::vector<kernels::AdamWTensor> tensors;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const AdamWOptions& o = groups_[g].options;
@@ -69,7 +78,26 @@ void AdamW::step() {
                          .eps = static_cast<float>(o.eps)});
     }
   }
-  on_device({}, "AdamW", [&] { kernels::cpu::adamw(tensors); });
+  on_device(
+      device_, "AdamW", [&] { kernels::cpu::adamw(tensors); },
+      [&](auto stream) {
+        std::vector<std::int64_t> first;
+        std::int64_t blocks = 0;
+        for (const kernels::AdamWTensor& t : tensors) {
+          first.push_back(blocks);
+          blocks += kernels::cuda::adamw_blocks(t.count);
+        }
+        const auto count = std::ssize(tensors), bytes = count * static_cast<std::int64_t>(sizeof tensors[0]);
+        const std::span raw(reinterpret_cast<const std::uint8_t*>(tensors.data()), static_cast<std::size_t>(bytes));
+        const Tensor list = Tensor::from(raw, {bytes}, device_), firsts = Tensor::from(first, {count}, device_);
+        const auto* const there = reinterpret_cast<const kernels::AdamWTensor*>(list.data<std::uint8_t>());
+        Tensor factor({}, dtype::f32, device_), partial({blocks}, dtype::i64, device_);  // doubles, of the same size
+        float* const scale = max_norm > 0 ? factor.mutable_data<float>() : nullptr;
+        if (scale != nullptr)
+          kernels::cuda::clip_factor(scale, static_cast<double*>(partial.mutable_raw()), there,
+                                     firsts.data<std::int64_t>(), count, blocks, static_cast<float>(max_norm), stream);
+        kernels::cuda::adamw(there, firsts.data<std::int64_t>(), count, blocks, scale, stream);
+      });
   for (const Group& group : groups_)
     for (const Tensor& parameter : group.parameters) parameter.set_grad({});
 }
@@ -118,6 +146,7 @@ double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm", "expected max_norm > 0, got ", max_norm);
   double squares = 0;
   for (const Tensor& parameter : parameters) {
+    check_tensor(parameter, "clip_grad_norm");
     const Tensor& gradient = parameter.grad();
     if (gradient.defined()) squares += kernels::cpu::sum_of_squares(gradient.data<float>(), gradient.numel());
   }

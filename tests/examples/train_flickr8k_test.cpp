@@ -96,6 +96,9 @@ TEST_CASE("a data set is trained on, evaluated and searched", "[train_flickr8k]"
         found.out);
   CHECK(contains(run_program("search", {"--run", job.folder / "run/model", "--query", "a"}).error,
                  "or, where it is a model, --images to search with it"));
+  CHECK(contains(
+      run_program("search", {"--model", job.folder / "run/model", "--images", job.folder / "data/Images"}).error,
+      "holds two encoders, not a CLIP: give it with --run"));
   CHECK(
       run_program("search", {"--run", job.folder / "run/model", "--images", job.folder / "data/Images", "--query", "a"})
           .status == 0);
@@ -141,6 +144,19 @@ TEST_CASE("encoders are trained too, the image encoder from nothing", "[train_fl
   CHECK(run_program("embed", {"--model", job.folder / "run/model/image", "--images", job.folder / "data/Images",
                               "--output", job.folder / "images.npy"})
             .status == 0);
+}
+
+TEST_CASE("raw pixels are judged as a model is, beside a run that stays as it is", "[train_flickr8k]") {
+  const Job job;
+  REQUIRE(job.train("run").status == 0);
+  const std::string before = job.result("run");
+  const Outcome judged = run_program("pixel_baseline", {"--data", job.folder / "data", "--text-model",
+                                                        job.folder / "bert", "--output", job.folder / "run"});
+  CHECK(judged.status == 0);
+  CHECK(contains(judged.out, "test: 15 captions, 3 pictures"));
+  CHECK(contains(judged.out, "text to image"));
+  CHECK(job.result("run") == before);
+  CHECK(fs::exists(job.folder / "run/checkpoints"));
 }
 
 TEST_CASE("a run that is killed at any moment ends as one that is not", "[train_flickr8k]") {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tests/host_cuda/executor.hpp"
+#include "tests/host_cuda/mma.hpp"
 
 #define __global__
 #define __device__
@@ -89,6 +90,7 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate, const char* file = 
 inline float __expf(float x) { return std::exp2(x * 1.44269504f); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a * (1.0f / b); }
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
 
 template <class T>
 T atomicAdd(T* at, T value) {

@@ -1,6 +1,7 @@
 #include "tests/host_cuda/executor.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -8,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <queue>
 #include <random>
 #include <sstream>
 #include <vector>
@@ -29,6 +29,8 @@ struct Thread {
   Site site{};
   unsigned mask = 0;
   void* data = nullptr;
+  std::vector<std::pair<void*, const void*>> copies;  ///< begun; from null are zeros
+  std::size_t missing = 0;  ///< of a warp's first thread: the lane that a warp operation last found missing
 };
 
 /// The shared memory of a block, exactly as long as asked for. Without AddressSanitizer a canary follows it.
@@ -76,7 +78,7 @@ std::ostream& operator<<(std::ostream& out, Site site) {
   const char* const name = std::strrchr(site.file, '/');
   return out << (name == nullptr ? site.file : name + 1) << ':' << site.line;
 }
-bool operator==(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+bool operator==(Site a, Site b) { return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0); }
 
 std::string where() {
   std::ostringstream text;
@@ -106,8 +108,8 @@ std::string stuck() {
   return text.str() + where();
 }
 
-/// Gives ranks to the threads of the block.
-void choose_order(int policy, std::mt19937_64& random) {
+/// Gives ranks to the threads of the block, and returns them by rank.
+std::vector<unsigned> choose_order(int policy, std::mt19937_64& random) {
   std::vector<unsigned> order(live);
   std::iota(order.begin(), order.end(), 0u);
   if (policy == 1) std::reverse(order.begin(), order.end());
@@ -117,20 +119,25 @@ void choose_order(int policy, std::mt19937_64& random) {
     std::stable_partition(order.begin(), order.end(), [=](unsigned t) { return (t / 32 == chosen) == (policy == 3); });
   }
   for (unsigned rank = 0; rank < order.size(); ++rank) threads[order[rank]]->rank = rank;
+  return order;
 }
 
 /// Runs the threads of a block until all have finished.
 void run_block(std::mt19937_64& random) {
   const int policy = static_cast<int>(random() % 5);
-  const auto later = [](const Thread* a, const Thread* b) { return a->rank > b->rank; };
+  std::vector<std::uint64_t> ready((live + 63) / 64);  // a bit for each rank
+  const auto push = [&](const Thread& t) { ready[t.rank / 64] |= std::uint64_t{1} << t.rank % 64; };
   for (;;) {
-    choose_order(policy, random);
-    std::priority_queue<Thread*, std::vector<Thread*>, decltype(later)> ready(later);
+    const std::vector<unsigned> order = choose_order(policy, random);
     for (std::size_t i = 0; i < live; ++i)
-      if (threads[i]->state == State::ready) ready.push(threads[i].get());
-    while (!ready.empty()) {
-      Thread* const t = ready.top();
-      ready.pop();
+      if (threads[i]->state == State::ready) push(*threads[i]);
+    for (std::size_t word = 0; word < ready.size();) {
+      if (ready[word] == 0) {
+        ++word;
+        continue;
+      }
+      Thread* const t = threads[order[word * 64 + static_cast<std::size_t>(std::countr_zero(ready[word]))]].get();
+      ready[word] &= ready[word] - 1;
       current = t;
       threadIdx = t->index;
       t->fiber.resume();
@@ -138,7 +145,8 @@ void run_block(std::mt19937_64& random) {
       if (t->state != State::ready) continue;
       // it has completed a warp operation, and with it those that waited for it
       for (std::size_t i = index_in_block(*t) / 32 * 32, end = std::min(i + 32, live); i < end; ++i)
-        if ((t->mask >> i % 32 & 1u) != 0) ready.push(threads[i].get());
+        if ((t->mask >> i % 32 & 1u) != 0) push(*threads[i]);
+      word = 0;
     }
     std::size_t finished = 0, waiting = 0;
     for (std::size_t i = 0; i < live; ++i) {
@@ -189,6 +197,7 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<vo
     for (unsigned i = 0; i < live; ++i) {
       threads[i]->index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
       threads[i]->state = State::ready;
+      threads[i]->copies.clear();
       threads[i]->fiber.start(body);
     }
     memory.fill();
@@ -213,6 +222,22 @@ void block_barrier(Site site) {
   current->fiber.suspend();
 }
 
+void copy_async(void* to, const void* from, bool there, Site site) {
+  if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0)
+    mistake(site, "a copy of 16 bytes from or to what is no multiple of 16");
+  std::memset(to, 0xff, 16);
+  current->copies.emplace_back(to, there ? from : nullptr);
+}
+
+void wait_for_copies() {
+  for (const auto& [to, from] : current->copies)
+    if (from == nullptr)
+      std::memset(to, 0, 16);
+    else
+      std::memcpy(to, from, 16);
+  current->copies.clear();
+}
+
 unsigned lane() { return index_in_block(*current) % 32; }
 
 void mistake(Site site, const std::string& what) {
@@ -230,12 +255,16 @@ void warp_operation(Site site, unsigned mask, void* data, Complete complete) {
   self.data = data;
   self.state = State::in_warp_operation;
   void* all[32] = {};
-  for (std::size_t l = 0; l < 32; ++l) {
+  std::size_t& missing = threads[first]->missing;
+  for (std::size_t from = missing, i = 0; i < 32; ++i) {
+    const std::size_t l = (from + i) % 32;
     if ((mask >> l & 1u) == 0) continue;
     if (first + l >= live) mistake(site, "its mask names lanes that the block does not have");
     const Thread& other = *threads[first + l];
-    if (other.state != State::in_warp_operation || !(other.site == site) || other.mask != mask)
+    if (other.state != State::in_warp_operation || !(other.site == site) || other.mask != mask) {
+      missing = l;
       return self.fiber.suspend();
+    }
     all[l] = other.data;
   }
   complete(all);

@@ -55,6 +55,10 @@ void block_barrier(Site site);
 using Complete = void (*)(void* const (&data)[32]);
 void warp_operation(Site site, unsigned mask, void* data, Complete complete);
 
+/// Begins to copy 16 bytes, or zeros, to shared memory, which has NaN patterns until the thread waits for its copies.
+void copy_async(void* shared, const void* global, bool there, Site site = {__builtin_FILE(), __builtin_LINE()});
+void wait_for_copies();
+
 /// The current thread's lane in its warp.
 unsigned lane();
 

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/device/async_copy.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/shared.cuh"
 #include "tests/support/catch.hpp"
@@ -88,6 +89,14 @@ __global__ void sum_of_unwritten(float* y) {
   __syncthreads();
   if (threadIdx.x == 0)
     for (int i = 0; i < 128; ++i) y[blockIdx.x] += values[i];
+}
+/// y = x by way of shared memory, but for every other four, which are 0.
+template <bool wait>
+__global__ void copied(float* y, const float* x, unsigned shift) {
+  float* const row = shared_as<Row>().values + 4 * threadIdx.x;
+  copy_async(row, x + 4 * threadIdx.x + shift, threadIdx.x % 2 == 0);
+  if (wait) wait_for_copies();
+  for (unsigned i = 0; i < 4; ++i) y[4 * threadIdx.x + i] = row[i];
 }
 __global__ void prefix_over_blocks(float* y) { y[blockIdx.x + 1] = y[blockIdx.x] + 1; }
 
@@ -172,6 +181,16 @@ TEST_CASE("shared memory that was not written shows", "[host_cuda]") {
   std::vector<float> y(4);
   launch("sum_of_unwritten", {4, {128}, sizeof(Row)}, nullptr, sum_of_unwritten, y.data());
   for (const float sum : y) CHECK(sum != sum);
+}
+
+TEST_CASE("asynchronous copies arrive when they are waited for", "[host_cuda]") {
+  alignas(16) float x[132], y[128];
+  std::iota(x, x + 132, 1.0f);
+  launch("copied", {1, {32}, sizeof(Row)}, nullptr, copied<true>, y, x, 0u);
+  for (unsigned i = 0; i < 128; ++i) CHECK(y[i] == (i / 4 % 2 == 0 ? x[i] : 0.0f));
+  launch("copied", {1, {32}, sizeof(Row)}, nullptr, copied<false>, y, x, 0u);
+  for (const float each : y) CHECK(each != each);
+  CHECK(caught("no multiple of 16", 32, sizeof(Row), copied<true>, y, x, 1u));
 }
 
 TEST_CASE("blocks run in any order", "[host_cuda]") {

@@ -8,8 +8,9 @@ using namespace clip;
 using namespace clip::test;
 namespace cuda = clip::kernels::cuda;
 
-TEST_CASE("CUDA AdamW moves all tensors in one launch", "[kernels][cuda]") {
+TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be clipped", "[kernels][cuda]") {
   if (!have_device()) return;
+  const bool scaled = GENERATE(false, true);
   struct Parameter {
     std::vector<float> values[4];  // p, m, v, g
     std::unique_ptr<DeviceArray<float>> arrays[4];
@@ -43,12 +44,32 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch", "[kernels][cuda]") {
   }
   DeviceArray<kernels::AdamWTensor> device_tensors(tensors);
   DeviceArray<std::int64_t> device_first(first);
-  cuda::adamw(device_tensors.data(), device_first.data(), static_cast<std::int64_t>(tensors.size()), blocks, nullptr);
+  const std::int64_t count = std::ssize(tensors);
+  double squares = 0;
+  for (const Parameter& parameter : parameters)
+    for (const double g : widened(parameter.values[3])) squares += g * g;
+  const double norm = std::sqrt(squares);
+  DeviceArray<float> factor(1), same(1), none(1);
+  DeviceArray<double> partial(blocks);
+  for (DeviceArray<float>* out : {&factor, &same})
+    cuda::clip_factor(out->data(), partial.data(), device_tensors.data(), device_first.data(), count, blocks, 2,
+                      nullptr);
+  cuda::clip_factor(none.data(), partial.data(), device_tensors.data(), device_first.data(), count, blocks,
+                    static_cast<float>(norm) * 1.01f, nullptr);
+  const double scale = 2 / (norm + 1e-6);
+  CHECK(std::abs(static_cast<double>(factor.read()[0]) / scale - 1) <= 4e-7);
+  CHECK(same_bits(factor.read(), same.read()));
+  CHECK(none.read()[0] == 1);
+  partial.read();
+
+  cuda::adamw(device_tensors.data(), device_first.data(), count, blocks, scaled ? factor.data() : nullptr, nullptr);
   for (std::size_t index = 0; index < tensors.size(); ++index) {
     INFO("tensor " << index);
     const auto& t = tensors[index];
     const auto p = widened(parameters[index].values[0]), m = widened(parameters[index].values[1]);
-    const auto v = widened(parameters[index].values[2]), g = widened(parameters[index].values[3]);
+    const auto v = widened(parameters[index].values[2]);
+    auto g = widened(parameters[index].values[3]);
+    for (double& value : g) value *= scaled ? scale : 1;
     std::vector<double> moved, mean, square;
     for (std::size_t i = 0; i < p.size(); ++i) {
       mean.push_back(m[i] + 0.25 * (g[i] - m[i]));

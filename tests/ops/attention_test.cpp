@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "clip/autograd.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/view.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
@@ -55,8 +56,10 @@ std::vector<Array> random_inputs(const Shape& q, const Shape& k) {
 bool everything(std::int64_t, std::int64_t, std::int64_t) { return true; }
 bool causal(std::int64_t, std::int64_t i, std::int64_t j) { return j <= i; }
 
-Tensor packed(const std::vector<std::int32_t>& offsets) {
-  return Tensor::from(offsets, {static_cast<std::int64_t>(offsets.size())});
+/// On the device of `like`.
+Tensor packed(const std::vector<std::int32_t>& offsets, const Tensor& like = {}) {
+  const Tensor t = Tensor::from(offsets, {static_cast<std::int64_t>(offsets.size())});
+  return like.defined() ? to(t, like.device()) : t;
 }
 
 const CheckOptions few{.samples = 6};  // the reference is slow
@@ -101,9 +104,11 @@ TEST_CASE("attention leaves out masked keys", "[ops]") {
   for (std::int64_t s = 0; s < sequences; ++s)
     for (std::int64_t j = 0; j < lk; ++j) mask.push_back(shown(s, j) ? 255 : 0);
   for (const bool is_causal : {false, true}) {
-    const AttentionOptions options{.causal = is_causal, .mask = Tensor::from(mask, {sequences, lk})};
     const std::int64_t lq = is_causal ? lk : 70;
-    const auto op = [&](auto& in) { return attention(in[0], in[1], in[2], options); };
+    const auto op = [&](auto& in) {
+      const Tensor hidden = to(Tensor::from(mask, {sequences, lk}), in[0].device());
+      return attention(in[0], in[1], in[2], {.causal = is_causal, .mask = hidden});
+    };
     const Visible visible = [&](std::int64_t s, std::int64_t i, std::int64_t j) {
       return shown(s, j) && (!is_causal || j <= i);
     };
@@ -136,7 +141,7 @@ TEST_CASE("attention drops what the random stream says, in both directions", "[o
   };
   const auto op = [&](auto& in) {
     Random random(5, 11);
-    return attention(in[0], in[1], in[2], {.offsets = packed(offsets), .dropout = p, .random = &random});
+    return attention(in[0], in[1], in[2], {.offsets = packed(offsets, in[0]), .dropout = p, .random = &random});
   };
   const auto expected = [&](auto& in) {
     Array y(in[0].shape);
@@ -170,8 +175,9 @@ TEST_CASE("attention drops what the random stream says, in both directions", "[o
 TEST_CASE("packed sequences attend to themselves only", "[ops]") {
   const std::vector<std::int32_t> offsets{0, 3, 3, 70, 71, 200};
   for (const bool is_causal : {false, true}) {
-    const AttentionOptions options{.causal = is_causal, .offsets = packed(offsets)};
-    const auto op = [&](auto& in) { return attention(in[0], in[1], in[2], options); };
+    const auto op = [&](auto& in) {
+      return attention(in[0], in[1], in[2], {.causal = is_causal, .offsets = packed(offsets, in[0])});
+    };
     const auto expected = [&](auto& in) {
       Array y(in[0].shape);
       for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
@@ -182,7 +188,7 @@ TEST_CASE("packed sequences attend to themselves only", "[ops]") {
     };
     check_op("attention", op, expected, random_inputs({200, 3, 9}, {200, 3, 9}), few);
   }
-  const auto op = [&](auto& in) { return attention(in[0], in[1], in[2], {.offsets = packed(offsets)}); };
+  const auto op = [&](auto& in) { return attention(in[0], in[1], in[2], {.offsets = packed(offsets, in[0])}); };
   const auto expected = [&](auto& in) {  // as many queries for each sequence
     Array y(in[0].shape);
     for (std::int64_t s = 0; s < in[0].shape[0]; ++s) {

@@ -30,7 +30,7 @@ Array reference(const Array& x, int dim, const Tensor& index) {
 void check_gather(const Shape& shape, int dim, std::int64_t count) {
   const Tensor index = some_indices(shape.with(dim, count), shape[dim]);
   check_op(
-      "gather", [&](auto& in) { return gather(in[0], dim, index); },
+      "gather", [&](auto& in) { return gather(in[0], dim, to(index, in[0].device())); },
       [&](auto& in) { return reference(in[0], dim, index); }, {random_array(shape)});
 }
 

@@ -110,6 +110,34 @@ TEST_CASE("an index may be empty, and a subset of another", "[index]") {
   CHECK(throws_with([&] { index.subset(std::vector<std::int64_t>{3}); }, "expected rows from 0 to 2, got 3"));
 }
 
+TEST_CASE("an index on any device finds the same", "[index]") {
+  Array numbers = random_array({40, 19}, -3, 3), asked = random_array({3, 19}, -3, 3, 1);
+  for (Array* array : {&numbers, &asked})
+    for (double& value : array->values) value = std::round(value);  // exact scores, often equal
+  const TemporaryFolder folder;
+  for (const Device& device : devices())
+    for (const dtype storage : {dtype::f32, dtype::f16, dtype::u8}) {
+      INFO(device << ", " << storage);
+      const Index here = Index::build(to_tensor(numbers), {Metric::inner_product, storage});
+      const Index there = Index::build(to_tensor(numbers, dtype::f32, device), {Metric::inner_product, storage});
+      CHECK(there.device() == device);
+      const auto expected = here.search_all(to_tensor(asked), 12);
+      const auto found = there.search_all(to_tensor(asked, dtype::f32, device), 12);
+      REQUIRE(found.size() == 3);
+      for (std::size_t q = 0; q < 3; ++q) {
+        CHECK(rows_of(found[q]) == rows_of(expected[q]));
+        for (std::size_t i = 0; i < 12; ++i) CHECK(found[q][i].score == Approx(expected[q][i].score).epsilon(1e-6));
+      }
+      const Tensor query = to_tensor(asked).view(0, {19});  // on the CPU
+      CHECK(rows_of(there.search(query, 12)) == rows_of(expected[0]));
+      CHECK(rows_of(there.subset(std::vector<std::int64_t>{7, 3}).search(query, 2)) ==
+            rows_of(here.subset(std::vector<std::int64_t>{7, 3}).search(query, 2)));
+      CHECK(there.row(5).to_vector() == here.row(5).to_vector());
+      there.save(folder / "index");
+      CHECK(rows_of(Index::load(folder / "index").to(device).search(query, 12)) == rows_of(expected[0]));
+    }
+}
+
 TEST_CASE("an index is saved, mapped and the same", "[index]") {
   const TemporaryFolder folder;
   const Tensor rows = to_tensor(random_array({100, 19})), query = to_tensor(random_array({19}, -1, 1, 1));

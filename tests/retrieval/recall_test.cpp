@@ -48,7 +48,6 @@ TEST_CASE("recall counts every correct item, in both directions", "[recall]") {
   }
   REQUIRE(to_text.size() < 61);
 
-  const RetrievalRecall found = retrieval_recall(to_tensor(texts), to_tensor(images), picture_of);
   const auto compare = [](const Recall& r, const std::vector<std::int64_t>& expected, std::int64_t gallery) {
     const auto share = [&](std::int64_t k) {
       return static_cast<double>(std::count_if(expected.begin(), expected.end(), [&](auto x) { return x <= k; })) /
@@ -65,12 +64,19 @@ TEST_CASE("recall counts every correct item, in both directions", "[recall]") {
     CHECK(r.median_rank == static_cast<double>(sorted[(n - 1) / 2] + sorted[n / 2]) / 2);
     CHECK(r.r10 > r.r1);
   };
-  compare(found.text_to_image, to_image, 61);
-  compare(found.image_to_text, to_text, 203);
+  for (const Device& device : devices()) {
+    INFO(device);
+    const RetrievalRecall found =
+        retrieval_recall(to_tensor(texts, dtype::f32, device), to_tensor(images, dtype::f32, device), picture_of);
+    compare(found.text_to_image, to_image, 61);
+    compare(found.image_to_text, to_text, 203);
+  }
 }
 
 TEST_CASE("a tie with a wrong item counts against the query", "[recall]") {
-  const Tensor gallery = Tensor::of({{1, 0}, {2, 0}, {0, 1}, {3, 0}, {0, -1}}), query = Tensor::of({{5, 0}});
+  const Device device = devices().back();
+  const Tensor gallery = Tensor::of({{1, 0}, {2, 0}, {0, 1}, {3, 0}, {0, -1}}, dtype::f32, device);
+  const Tensor query = Tensor::of({{5, 0}}, dtype::f32, device);
   const auto rank = [&](std::vector<std::int64_t> correct) {
     return ranks(query, gallery, std::vector<std::vector<std::int64_t>>{std::move(correct)})[0];
   };
@@ -102,6 +108,12 @@ TEST_CASE("recall refuses what cannot be", "[recall]") {
   CHECK(throws_with([&] { ranks(two, two, of({{0}})); }, "of 2 queries, got those of 1"));
   CHECK(throws_with([&] { ranks(two, Tensor::of({{1}}), of({{0}, {0}})); }, "of one size"));
   CHECK(throws_with([&] { ranks(Tensor::of({{NAN, 1}}), two, of({{0}})); }, "expected finite queries"));
+  for (const Device& device : devices())
+    CHECK(throws_with(
+        [&] {
+          ranks(two, Tensor::of({{1, 0}, {1e30, 1}}, dtype::f32, device), of({{0}, {1}}));
+        },
+        "expected finite gallery of finite length, got others in row 1"));
   CHECK(throws_with([&] { retrieval_recall(two, two, std::vector<std::int64_t>{0, 2}); }, "expected pictures from 0"));
 }
 

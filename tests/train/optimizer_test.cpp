@@ -21,11 +21,15 @@ namespace {
 /// What tests/reference/training.py wrote.
 Tensor golden(const std::string& name) { return SafeTensors::open(test_data("train/training.safetensors")).read(name); }
 
-Tensor hashed(const std::string& name) { return Tensor::from(hash_uniform(name, 37), {37}); }
+Tensor hashed(const std::string& name, const Device& device) {
+  return Tensor::from(hash_uniform(name, 37), {37}, device);
+}
 
 /// The two groups and the gradients of the reference.
 struct Run {
-  Tensor first = hashed("first").requires_grad(), second = hashed("second").requires_grad();
+  Device device;
+  bool clips = false;  // in the optimizer's step
+  Tensor first = hashed("first", device).requires_grad(), second = hashed("second", device).requires_grad();
   AdamW optimizer{std::vector<AdamW::Group>{{{first}, {.lr = 1e-2, .weight_decay = 0.1}},
                                             {{second}, {.lr = 3e-3, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3}}}};
   std::vector<double> norms;
@@ -36,8 +40,9 @@ struct Run {
       std::vector<float> gradient =
           hash_uniform((parameter == &first ? "first." : "second.") + std::to_string(index), 37);
       for (float& g : gradient) g *= static_cast<float>(std::pow(10.0, index - 3));
-      parameter->set_grad(Tensor::from(gradient, {37}));
+      parameter->set_grad(Tensor::from(gradient, {37}, device));
     }
+    if (clips) return optimizer.step(2.0);
     norms.push_back(clip_grad_norm(std::vector{first, second}, 2.0));
     optimizer.step();
   }
@@ -58,6 +63,20 @@ TEST_CASE("AdamW and clip_grad_norm do as PyTorch's", "[train]") {
   const auto norms = golden("adamw.norms").to_vector();
   for (std::size_t i = 0; i < norms.size(); ++i) CHECK(run.norms[i] == Approx(norms[i]).epsilon(1e-6));
   CHECK_FALSE(run.first.grad().defined());
+}
+
+TEST_CASE("AdamW clips in its step as clip_grad_norm does, on every device", "[train]") {
+  for (const Device& device : devices()) {
+    INFO(device);
+    Run run{.device = device, .clips = true};
+    for (int i = 0; i < 7; ++i) run.step(i);
+    check_close(run.first, golden("adamw.first"));
+    check_close(run.second, golden("adamw.second"));
+    CHECK_FALSE(run.first.grad().defined());
+    if (device.is_cuda())
+      CHECK(
+          throws_with([&] { clip_grad_norm(std::vector{run.first}, 1); }, "[clip_grad_norm] expected tensors on cpu"));
+  }
 }
 
 TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {

@@ -17,7 +17,7 @@ struct AdamWOptions {
 };
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), with the arithmetic and defaults of
-/// torch.optim.AdamW. Parameters are f32 leaves; those that got no gradient are left alone.
+/// torch.optim.AdamW. Parameters are f32 leaves on one device; those that got no gradient are left alone.
 class AdamW {
  public:
   /// Parameters that share their options.
@@ -31,8 +31,9 @@ class AdamW {
   explicit AdamW(std::vector<Group> groups);
   explicit AdamW(std::vector<Tensor> parameters, const AdamWOptions& options = {});
 
-  /// Moves every parameter by its gradient, and forgets the gradient.
-  void step();
+  /// Moves every parameter by its gradient, and forgets the gradient. With `max_norm` > 0, by the gradients that
+  /// `clip_grad_norm` of all parameters would leave; a GPU is not waited for.
+  void step(double max_norm = 0);
 
   std::size_t groups() const { return groups_.size(); }
   double lr(std::size_t group = 0) const { return groups_.at(group).options.lr; }
@@ -52,11 +53,13 @@ class AdamW {
     Tensor mean, square, steps;  // of the gradient and its square; i64 scalar
   };
   std::vector<Group> groups_;
+  Device device_;
   std::vector<std::vector<Moments>> moments_;  // beside the groups' parameters
 };
 
 /// The Euclidean norm of all gradients together; where it is larger than `max_norm` they are multiplied by
-/// max_norm / (norm + 1e-6), as in torch.nn.utils.clip_grad_norm_. Gradients are f32. Throws unless max_norm > 0.
+/// max_norm / (norm + 1e-6), as in torch.nn.utils.clip_grad_norm_. Gradients are f32, on the CPU. Throws unless
+/// max_norm > 0.
 double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
 
 }  // namespace clip

@@ -159,7 +159,7 @@ int main(int argc, char** argv) {
                               "folder that train_flickr8k wrote; with --images a model's, such as models/clipart");
   Option model = program.option("--model", &options.model, "folder of a CLIP model, to search --images with");
   model.excludes(run);
-  Option query = program.option("--query", &options.query, "text; without it, one a line from stdin");
+  Option query = program.option("--query", &options.query, "text; without it, one a line from stdin").not_empty();
   program.option("--image", &options.image, "picture to find similar ones of").excludes(query);
   program.option("-k", &options.k, "how many to find (default 9)").between(1, 1000000);
   program.option("--grid", &options.grid, "PNG file that shows what was found");

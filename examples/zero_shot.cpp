@@ -32,21 +32,27 @@ struct Options {
   bool json = false, skip_bad = false;
 };
 
+/// Those that are not blank.
 std::vector<std::string> lines_of(const fs::path& file, const char* what) {
   std::vector<std::string> lines = read_lines(file);
-  std::erase_if(lines, [](const std::string& line) { return line.empty(); });
+  std::erase_if(lines, [](const std::string& line) { return line.find_first_not_of(" \t") == std::string::npos; });
   check(!lines.empty(), what, "expected one a line in ", quoted(file), ", got none");
   return lines;
 }
 
 std::vector<std::string> templates_of(const Options& options) {
   std::vector<std::string> templates = options.templates;
-  if (!options.templates_file.empty())
-    for (const std::string& line : lines_of(options.templates_file, "templates")) templates.push_back(line);
-  if (templates.empty()) templates = {"a photo of a {}."};
+  const auto has_place = [](const std::string& one) { return one.find("{}") != std::string::npos; };
   for (const std::string& one : templates)
-    if (one.find("{}") == std::string::npos)
+    if (!has_place(one))
       throw WrongUsage("expected {} in a template, where the label goes, got '" + printable(one) + "'");
+  if (!options.templates_file.empty())
+    for (const std::string& line : lines_of(options.templates_file, "templates")) {
+      check(has_place(line), "templates", "expected {} in each line of ", quoted(options.templates_file),
+            ", where the label goes, got '", printable(line), "'");
+      templates.push_back(line);
+    }
+  if (templates.empty()) templates = {"a photo of a {}."};
   return templates;
 }
 

@@ -2,6 +2,7 @@
 // primitives.
 #include "bench/support/limits.hpp"
 #include "clip/autograd.hpp"
+#include "clip/models/clip.hpp"
 #include "clip/models/distilbert.hpp"
 #include "clip/models/resnet.hpp"
 #include "clip/ops/cast.hpp"
@@ -33,6 +34,32 @@ void distilbert(benchmark::State& state) {
 }
 BENCHMARK(distilbert<float>)->Arg(32)->Arg(128)->Unit(benchmark::kMillisecond)->Iterations(9);
 BENCHMARK(distilbert<bf16>)->Arg(32)->Arg(128)->Unit(benchmark::kMillisecond)->Iterations(15);
+
+/// The image tower of ViT-B/32. Its last layer computes only the class token's row, so its products are small.
+template <class T>
+void clip_pictures(benchmark::State& state) {
+  const NoGrad guard;
+  Random random(1);
+  const ClipConfig config;
+  Clip model(config, random);
+  for (const Member& member : members(model)) *member.tensor = to(*member.tensor, dtype_of<T>);
+  const Tensor images = rand({batch, config.image_size, config.image_size, 3}, random);
+  const std::int64_t d = config.vision.size, f = config.vision.feed_forward, layers = config.vision.layers;
+  const std::int64_t rows = batch * config.positions(), patch = config.channels * config.patch * config.patch;
+  const auto part = [&](std::int64_t count, std::int64_t in, std::int64_t out, Activation activation,
+                        std::int64_t times) {
+    return Part{bare_linear(dtype_of<T>, count, in, out, activation), times};
+  };
+  report_against_parts(
+      state,
+      {part(rows - batch, patch, d, Activation::none, 1), part(rows, d, d, Activation::none, 4 * layers - 2),
+       part(rows, d, f, config.vision.activation, layers - 1), part(rows, f, d, Activation::none, layers - 1),
+       part(batch, d, d, Activation::none, 2), part(batch, d, f, config.vision.activation, 1),
+       part(batch, f, d, Activation::none, 1), part(batch, d, config.projection, Activation::none, 1)},
+      [&] { benchmark::DoNotOptimize(model.embed_images(images)); });
+}
+BENCHMARK(clip_pictures<float>)->Unit(benchmark::kMillisecond)->Iterations(9);
+BENCHMARK(clip_pictures<bf16>)->Unit(benchmark::kMillisecond)->Iterations(15);
 
 template <class T>
 void resnet50(benchmark::State& state) {

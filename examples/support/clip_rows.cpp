@@ -53,7 +53,7 @@ PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder, c
   } else {
     std::ostringstream key;
     key << "clip " << hex(hash_folder(model)) << ' ' << program.type();
-    const std::vector<std::uint64_t> hashes = hash_files(files);
+    const std::vector<std::uint64_t> hashes = hash_files(files, skip_bad);
     FeatureCache kept(cache, key.str(), [&](const std::string& what) { program.warn(what); });
     Progress progress("pictures to index", std::ssize(kept.missing(hashes)), program.quiet);
     rows = kept.rows(hashes, [&](std::span<const std::size_t> items) {

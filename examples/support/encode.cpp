@@ -73,7 +73,7 @@ Tensor encode_texts(const Program& program, const Captions& data, const EncodeOp
 Tensor encode_pictures(const Program& program, const Captions& data, const EncodeOptions& options) {
   std::vector<fs::path> files;
   for (const Picture& picture : data.pictures) files.push_back(picture.path);
-  const std::vector<std::uint64_t> hashes = hash_files(files);
+  const std::vector<std::uint64_t> hashes = hash_files(files, options.skip_bad);
   FeatureCache cache(options.cache / "image", cache_key("image", options.image_model, program.type()),
                      [&](const std::string& what) { program.warn(what); });
   const std::size_t missing = cache.missing(hashes).size();

@@ -62,6 +62,10 @@ Option& Option::positive() {
   option_->check(CLI::PositiveNumber);
   return *this;
 }
+Option& Option::not_empty() {
+  option_->check([](const std::string& text) { return text.empty() ? "expected some text, got none" : std::string(); });
+  return *this;
+}
 Option& Option::not_negative() {
   option_->check(CLI::NonNegativeNumber);
   return *this;

@@ -36,6 +36,7 @@ class Option {
   Option& between(std::int64_t least, std::int64_t most);
   Option& fraction();  ///< from 0 to 1
   Option& positive();
+  Option& not_empty();
   Option& not_negative();
   /// May stand without a value, and then means this one.
   Option& alone_means(const std::string& word);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "clip/io/file.hpp"
 #include "kernels/resize.hpp"
 
 namespace clip {
@@ -48,6 +49,27 @@ Preprocessor::Preprocessor(const Preprocessing& settings, const ImageLimits& lim
 
 Size Preprocessor::size() const { return settings_.crop == Size{} ? settings_.size : settings_.crop; }
 
+Preprocessor::Placement Preprocessor::placement(Size picture) const {
+  const Preprocessing& s = settings_;
+  Size size = s.size == Size{} ? picture : s.size;
+  if (s.shorter_side != 0) {
+    const bool upright = picture.width <= picture.height;
+    const int shorter = upright ? picture.width : picture.height, longer = upright ? picture.height : picture.width;
+    check(shorter > 0, "preprocess", "expected a picture with pixels, got ", picture.width, " x ", picture.height);
+    // as Python's int(side * longer / shorter): one rounding, in double
+    const double scaled = static_cast<double>(std::int64_t{s.shorter_side} * longer) / shorter;
+    check(scaled * s.shorter_side <= static_cast<double>(limits_.pixels), "preprocess", "a picture of ", picture.width,
+          " x ", picture.height, " would have more than ", limits_.pixels, " pixels when its shorter side is ",
+          s.shorter_side);
+    const int scaled_side = static_cast<int>(scaled);
+    size = upright ? Size{s.shorter_side, scaled_side} : Size{scaled_side, s.shorter_side};
+  }
+  if (s.crop == Size{}) return {size, {0, 0, size.width, size.height}};
+  return {size,
+          {crop_offset(size.width, s.crop.width, s.pipeline), crop_offset(size.height, s.crop.height, s.pipeline),
+           s.crop.width, s.crop.height}};
+}
+
 Image Preprocessor::fit(const Image& image) const {
   const Preprocessing& s = settings_;
   if (s.background && image.colors == Colors::rgba) return fit(to_rgb(image, *s.background));
@@ -55,24 +77,7 @@ Image Preprocessor::fit(const Image& image) const {
     Image rgb = to_rgb(image);
     return fit(rgb);
   }
-  Size size{image.width, image.height};
-  if (s.size != Size{}) size = s.size;
-  if (s.shorter_side != 0) {
-    const bool upright = image.width <= image.height;
-    const int shorter = upright ? image.width : image.height, longer = upright ? image.height : image.width;
-    check(shorter > 0, "preprocess", "expected a picture with pixels, got ", image.width, " x ", image.height);
-    // as Python's int(side * longer / shorter): one rounding, in double
-    const double scaled = static_cast<double>(std::int64_t{s.shorter_side} * longer) / shorter;
-    check(scaled * s.shorter_side <= static_cast<double>(limits_.pixels), "preprocess", "a picture of ", image.width,
-          " x ", image.height, " would have more than ", limits_.pixels, " pixels when its shorter side is ",
-          s.shorter_side);
-    const int scaled_side = static_cast<int>(scaled);
-    size = upright ? Size{s.shorter_side, scaled_side} : Size{scaled_side, s.shorter_side};
-  }
-  Window window{0, 0, size.width, size.height};
-  if (s.crop != Size{})
-    window = {crop_offset(size.width, s.crop.width, s.pipeline), crop_offset(size.height, s.crop.height, s.pipeline),
-              s.crop.width, s.crop.height};
+  const auto [size, window] = placement({image.width, image.height});
   // indexed pictures were resized by `nearest` only where Pillow still had their palette
   const bool plain = image.indexed && s.pipeline != Pipeline::openai;
   if (!plain) return to_rgb(resize(image, size, s.filter, window, limits_.pixels));
@@ -86,7 +91,14 @@ void Preprocessor::write(float* out, const Image& image) const {
   kernels::cpu::look_up_rgb(out, fitted.pixels.data(), table_.data(), std::int64_t{fitted.width} * fitted.height);
 }
 
-void Preprocessor::write(float* out, const std::filesystem::path& file) const { write(out, read_image(file, limits_)); }
+void Preprocessor::write(float* out, const std::filesystem::path& file) const {
+  const Image image = read_image(file, limits_);
+  try {
+    write(out, image);
+  } catch (const Error& error) {
+    fail("preprocess", "cannot use ", quoted(file), ": ", error.what());
+  }
+}
 
 Tensor Preprocessor::operator()(const Image& image) const {
   Tensor pixels({1, size().height, size().width, 3});

@@ -1,4 +1,5 @@
-// What folders say about preprocessing: Hugging Face's preprocessor_config.json and timm's config.json.
+// What folders say about preprocessing: Hugging Face's preprocessor_config.json, or processor_config.json, in which
+// transformers 5 puts the same, and timm's config.json.
 #include <cmath>
 
 #include "clip/image/preprocess.hpp"
@@ -185,7 +186,8 @@ Preprocessing from_timm(const JsonFile& file) {
 }  // namespace
 
 Preprocessor Preprocessor::load(const std::filesystem::path& folder) {
-  const auto own = folder / "preprocessor_config.json", timm = folder / "config.json";
+  const auto own = folder / "preprocessor_config.json", all = folder / "processor_config.json";
+  const auto timm = folder / "config.json";
   const auto make = [](const Preprocessing& settings, const std::filesystem::path& file) {
     try {
       return Preprocessor(settings);
@@ -194,12 +196,19 @@ Preprocessor Preprocessor::load(const std::filesystem::path& folder) {
     }
   };
   if (is_there(own)) return make(from_huggingface(JsonFile(own)), own);
+  if (is_there(all)) {
+    const JsonFile file(all);
+    if (file.has("image_processor")) {
+      if (!file.json()["image_processor"].is_object()) file.wrong("image_processor", "an object");
+      return make(from_huggingface({all, file.json()["image_processor"], "image_processor."}), all);
+    }
+  }
   if (is_there(timm)) {
     const JsonFile file(timm);
     if (file.has("pretrained_cfg")) return make(from_timm(file), timm);
   }
   fail("preprocess", "expected preprocessor_config.json in ", quoted(folder),
-       ", which says how pictures are resized and normalised: copy it from the model's home");
+       ", or processor_config.json, which says how pictures are resized and normalised: copy it from the model's home");
 }
 
 }  // namespace clip

@@ -61,7 +61,7 @@ std::string hex(std::uint64_t hash) {
   return text;
 }
 
-std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> files) {
+std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> files, bool skip_bad) {
   std::vector<std::uint64_t> hashes(files.size());
   std::vector<std::exception_ptr> errors(files.size());
   std::atomic<std::size_t> next{0};
@@ -71,6 +71,9 @@ std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> fil
       threads.emplace_back([&] {
         for (std::size_t i; (i = next.fetch_add(1)) < files.size();) try {
             hashes[i] = content_hash(read_file(files[i]));
+          } catch (const Error&) {
+            hashes[i] = content_hash(files[i].native(), 1);
+            if (!skip_bad) errors[i] = std::current_exception();
           } catch (...) {
             errors[i] = std::current_exception();
           }

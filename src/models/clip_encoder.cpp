@@ -35,7 +35,7 @@ ClipEncoder ClipEncoder::load(const std::filesystem::path& folder, const Device&
   const Size size = encoder.preprocess.size();
   check(size.width == config.image_size && size.height == config.image_size, "clip", "expected pictures to be made ",
         config.image_size, " x ", config.image_size, " in ", quoted(folder), ", as config.json says, got ", size.width,
-        " x ", size.height, " from preprocessor_config.json");
+        " x ", size.height, " from its preprocessing");
   return encoder;
 }
 

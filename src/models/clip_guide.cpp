@@ -64,22 +64,14 @@ Tensor ClipGuide::score(const Tensor& pictures, const Part& part) const {
         window.x, ", ", window.y);
   const Preprocessing& s = encoder_.preprocess.settings();
   check(s.filter == Filter::bicubic || s.filter == Filter::bilinear, "clip_guide",
-        "expected a bicubic or bilinear filter in preprocessor_config.json");
-  const Size out = encoder_.preprocess.size();
-  std::int64_t resized_width = s.size.width, resized_height = s.size.height;
-  if (s.shorter_side > 0) {
-    const std::int64_t shorter = std::min(window.width, window.height);
-    resized_width = s.shorter_side * window.width / shorter;
-    resized_height = s.shorter_side * window.height / shorter;
-  }
-  check(resized_width >= out.width && resized_height >= out.height, "clip_guide",
-        "expected pictures resized to at least ", out.width, " x ", out.height, ", got ", resized_width, " x ",
-        resized_height);
+        "expected the model's preprocessing to resize with a bicubic or bilinear filter");
+  const auto [resized, crop] =
+      encoder_.preprocess.placement({static_cast<int>(window.width), static_cast<int>(window.height)});
+  check(crop.left >= 0 && crop.top >= 0, "clip_guide", "expected pictures resized to at least ", crop.width, " x ",
+        crop.height, ", got ", resized.width, " x ", resized.height);
   const Device& device = pictures.device();
-  const Tensor columns =
-      weights_of(s.filter, width, window.x, window.width, resized_width, (resized_width - out.width) / 2, out.width);
-  const Tensor rows = weights_of(s.filter, height, window.y, window.height, resized_height,
-                                 (resized_height - out.height) / 2, out.height);
+  const Tensor columns = weights_of(s.filter, width, window.x, window.width, resized.width, crop.left, crop.width);
+  const Tensor rows = weights_of(s.filter, height, window.y, window.height, resized.height, crop.top, crop.height);
   Tensor x = matmul(permute(pictures, {0, 3, 1, 2}), to(columns, device));  // [N, 3, H, out]
   x = matmul(permute(x, {0, 1, 3, 2}), to(rows, device));                   // [N, 3, out, out], columns first
   x = permute(x, {0, 3, 2, 1});

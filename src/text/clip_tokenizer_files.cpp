@@ -61,6 +61,7 @@ class Reader {
     }
     const ClipPipeline pipeline = read_pipeline();
     read_special_tokens(pipeline);
+    check_merges();
     return {.pipeline = pipeline,
             .bpe = read_bpe(),
             .literals = std::move(literals_),
@@ -89,8 +90,24 @@ class Reader {
     merges_.push_back({*a, *b, *both});
   }
 
+  /// Tokens are bytes, special, or made by merges. Where one is none of these, merges are missing, and texts would
+  /// become other tokens without a word.
+  void check_merges() const {
+    std::vector<bool> made(static_cast<std::size_t>(size_));
+    for (const Bpe::Merge& merge : merges_) made[static_cast<std::size_t>(merge.merged)] = true;
+    for (const std::string& name : byte_names())
+      for (const char* const end : {"", "</w>"})
+        if (const auto id = id_of(name + end)) made[static_cast<std::size_t>(*id)] = true;
+    for (const auto& literal : literals_) made[static_cast<std::size_t>(literal.id)] = true;
+    for (const auto& [token, id] : ids_)
+      check(made[static_cast<std::size_t>(id)] || (token.starts_with('<') && token.ends_with('>')), where,
+            "expected a merge that makes the token '", printable(token), "' of ", quoted(source_), " in ",
+            quoted(merges_file_), ", got none: the file is cut off, or another model's");
+  }
+
   /// merges.txt: a pair a line; the first line may name a version.
   void read_merges(const path& file) {
+    merges_file_ = file;
     const std::vector<std::string> lines = read_lines(file);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const std::string& line = lines[i];
@@ -120,6 +137,7 @@ class Reader {
     for (std::size_t i = 0; known && i < steps.size(); ++i) known = has_type(list[i], steps[i]);
     if (!known) file.wrong("normalizer", "NFC, Replace and Lowercase, as CLIP has");
     read_vocabulary(model["vocab"], file.path());
+    merges_file_ = file.path();
     std::size_t number = 0;
     for (const Json& merge : model["merges"]) {
       ++number;
@@ -217,7 +235,7 @@ class Reader {
     return found->second;
   }
 
-  path folder_, source_;
+  path folder_, source_, merges_file_;
   std::optional<JsonFile> config_, map_;
   std::map<std::string, std::int32_t, std::less<>> ids_;
   std::vector<Bpe::Merge> merges_;

@@ -1,7 +1,10 @@
 // zero_shot, clip_score, guide, embed and search with a CLIP model, as a user runs them.
+#include <sys/stat.h>
+
 #include <cmath>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "clip/autograd.hpp"
@@ -119,8 +122,11 @@ TEST_CASE("embed, zero_shot and clip_score agree with the library", "[clip]") {
   const Outcome plain = m.run("zero_shot", {"--images", m.images, "--labels", labels});
   CHECK(contains(plain.out, " %  cat\n"));
   CHECK(m.run("zero_shot", {"--images", m.images, "--labels", labels, "--template", "x"}).status == 2);
-  CHECK(contains(m.run("zero_shot", {"--images", m.images, "--labels", m.folder.write("none", "\n")}).error,
+  CHECK(contains(m.run("zero_shot", {"--images", m.images, "--labels", m.folder.write("none", " \n")}).error,
                  "expected one a line in "));
+  const std::string no_place = m.folder.write("wrong.txt", "a {}\n \nno place\n");
+  CHECK(contains(m.run("zero_shot", {"--images", m.images, "--labels", labels, "--templates", no_place}).error,
+                 "wrong.txt', where the label goes, got 'no place'"));
 
   const Json scores = m.json("clip_score", {"--images", m.images, "--captions", text});
   const Tensor rows = encoder.embed_texts(lines);
@@ -176,9 +182,66 @@ TEST_CASE("search --model indexes a folder of pictures, and then only what chang
   CHECK(fs::exists(m.folder / "elsewhere"));
 
   CHECK(m.run("search", {"--query", "x"}).status == 2);
+  CHECK(m.run("search", {"--images", m.images, "--query", ""}).status == 2);  // rather than wait for stdin
   CHECK(run_program("search", {"--query", "x"}).status == 2);
   CHECK(m.run("search", {"--run", m.model, "--query", "x"}).status == 2);
   CHECK(m.run("search", {"--images", m.images, "--split", "test", "--query", "x"}).status == 2);
+}
+
+TEST_CASE("search --model sees what a picture shows now, and leaves out what is none", "[clip]") {
+  const Model m;
+  const auto search = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--model", m.model, "--images", m.images, "--image", m.files[1].string()});
+    return run_program("search", more);
+  };
+  REQUIRE(search({}).status == 0);
+  const auto time = fs::last_write_time(m.files[0]);
+  m.folder.write("images/a.ppm", ppm(1));  // as large as what was there, and as old
+  fs::last_write_time(m.files[0], time);
+  const Json hits = m.json("search", {"--images", m.images, "--image", m.files[1].string()})[0]["hits"];
+  CHECK(hits[1]["score"].get<double>() == Approx(1));
+
+  m.folder.write("images/empty.png", "");
+  m.folder.write("images/huge.ppm", "P6 60000 60000 255\n");
+  m.folder.write("images/text.jpg", "dear");
+  m.folder.write("images/notes.txt", "no picture by its name");
+  fs::create_directory(m.folder / "images/folder.jpg");
+  fs::create_symlink("nowhere", m.folder / "images/link.png");
+  REQUIRE(::mkfifo((m.folder / "images/pipe.gif").c_str(), 0600) == 0);
+  const Outcome skipped = search({"--skip-bad"});
+  CHECK(skipped.status == 0);
+  CHECK(contains(skipped.error, "skipped 6 of 10 pictures"));
+  for (const char* name : {"empty.png", "huge.ppm", "text.jpg", "folder.jpg", "link.png", "pipe.gif"}) {
+    CHECK(contains(skipped.error, name));
+    const std::string list = m.folder.write("list.txt", std::string("images/").append(name).append("\n"));
+    const Outcome alone = run_program("search", {"--model", m.model, "--images", list, "--query", "x"});
+    CHECK(alone.status == 1);
+    CHECK(contains(alone.error, name));
+  }
+}
+
+TEST_CASE("search --model goes on where it was killed", "[clip]") {
+  const Model m;
+  for (int i = 0; i < 700; ++i) m.folder.write("images/" + std::to_string(i) + ".ppm", ppm(i));
+  const std::vector<std::string> arguments = {"--model", m.model, "--images", m.images, "--query", "the cat", "--json"};
+  const auto parts = [&] {
+    std::vector<fs::path> found;
+    std::error_code gone;  // the program works in this folder
+    for (fs::recursive_directory_iterator at(fs::path(m.images) / ".clipcore", gone), end; at != end;
+         at.increment(gone))
+      if (at->path().extension() == ".safetensors") found.push_back(at->path());
+    return found;
+  };
+  interrupt_program(
+      "search", arguments, [&] { return !parts().empty(); }, SIGKILL);
+  const std::vector<fs::path> kept = parts();
+  REQUIRE(!kept.empty());
+  const Outcome outcome = run_program("search", arguments);
+  CHECK(outcome.status == 0);
+  CHECK(parts().size() == 2);
+  CHECK(fs::exists(kept[0]));
+  fs::remove_all(fs::path(m.images) / ".clipcore");
+  CHECK(run_program("search", arguments).out == outcome.out);
 }
 
 TEST_CASE("guide raises the score of its picture", "[clip]") {

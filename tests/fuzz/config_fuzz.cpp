@@ -5,6 +5,7 @@
 #include "clip/image/preprocess.hpp"
 #include "clip/io/safetensors.hpp"
 #include "clip/models/bert.hpp"
+#include "clip/models/clip.hpp"
 #include "clip/models/resnet.hpp"
 #include "src/models/sentence_modules.hpp"
 #include "tests/fuzz/memory_file.hpp"
@@ -38,6 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }();
   memory.with({reinterpret_cast<const char*>(data), size});
   refuse_or_read([] { BertConfig::read(folder); });
+  refuse_or_read([] { ClipConfig::read(folder); });
   refuse_or_read([] { ResNetConfig::read(folder); });
   refuse_or_read([] { Preprocessor::load(folder); });
   refuse_or_read([] { SafeTensors::open(folder); });

@@ -86,6 +86,9 @@ TEST_CASE("a picture that would become too large is refused", "[image]") {
   line.width = 1;
   line.height = 400000;
   CHECK_THROWS_AS(preprocess(line), Error);
+  const TemporaryFolder folder;
+  const Path files[] = {folder.write("line.ppm", "P6 400000 1 255\n" + std::string(1200000, 'x'))};
+  CHECK(throws_with([&] { preprocess(files); }, "line.ppm"));
 }
 
 TEST_CASE("transparent pictures are put on a background where the config names one", "[image]") {
@@ -151,7 +154,19 @@ TEST_CASE("a config that is not understood is refused by file and key", "[image]
   }
   CHECK(load_json(folder, "{}").size() == Size{224, 224});
 
+  // what transformers 5 writes; older ones wrote a file of that name without it
+  write_file(folder / "processor_config.json",
+             R"({"image_processor": {"size": {"shortest_edge": 9}, "crop_size": 8}})");
+  CHECK(Preprocessor::load(folder.path()).size() == Size{224, 224});
   std::filesystem::remove(folder / "preprocessor_config.json");
+  CHECK(Preprocessor::load(folder.path()).size() == Size{8, 8});
+  write_file(folder / "processor_config.json", R"({"image_processor": {"crop_size": "x"}})");
+  CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, "'image_processor.crop_size' in "));
+  write_file(folder / "processor_config.json", R"({"image_processor": 1})");
+  CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, "'image_processor' in "));
+  write_file(folder / "processor_config.json", R"({"processor_class": "CLIPProcessor"})");
+  CHECK(throws_with([&] { Preprocessor::load(folder.path()); }, "or processor_config.json"));
+
   for (const char* key : {"input_size", "crop_pct", "interpolation", "mean", "std"}) {
     std::string config = read_file(image_data / "timm_center" / "config.json");
     config[config.find(key)] = 'x';

@@ -47,6 +47,8 @@ TEST_CASE("files are hashed by content", "[hash][threads]") {
   files[37] = folder / "gone";
   files[90] = folder.path();
   CHECK(throws_with([&] { hash_files(files); }, "gone"));
+  const std::vector<std::uint64_t> rest = hash_files(files, true);
+  CHECK((rest[36] == hashes[36] && rest[37] != hashes[37] && rest[37] != rest[90]));
 }
 
 TEST_CASE("a folder's hash tells every change in it", "[hash]") {

@@ -137,5 +137,36 @@ TEST_CASE("a CLIP guides pictures of any size toward a prompt", "[clip]") {
   CHECK(throws_with([&] { guide.score(zeros({3, 8, 8})); }, "expected pictures f32 [N, H, W, 3]"));
 }
 
+TEST_CASE("a CLIP guides pictures as PyTorch's differentiable preprocessing does", "[clip]") {
+  const SafeTensors expected = golden("clip_guide");  // of tests/reference/clip_guide.py, which has the same cases
+  const TemporaryFolder folder;
+  write_small_clip(folder.path());
+  const auto check_case = [&](const std::string& name, std::int64_t width, std::int64_t height, const char* settings,
+                              const ClipGuide::Part& part = {}) {
+    INFO(name);
+    folder.write("preprocessor_config.json", std::string(R"({"image_processor_type": "CLIPImageProcessor",
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711], )") +
+                                                 settings + "}");
+    const ClipGuide guide(ClipEncoder::load(folder.path()), "the cat");
+    std::vector<float> samples = hash_uniform("pictures", height * width * 3);
+    for (float& sample : samples) sample = (sample + 1) / 2;
+    const Tensor pixels = Tensor::from(samples, {1, height, width, 3}).requires_grad();
+    const Tensor score = guide.score(pixels, part);
+    CHECK(score.item() == Approx(expected.read(name).item()).margin(1e-6));
+    backward(sum(score));
+    if (expected.has("grad." + name)) CHECK(compare(pixels.grad(), expected.read("grad." + name)).relative < 1e-4);
+  };
+  const char* const floors = R"("size": {"shortest_edge": 32}, "crop_size": 32)";
+  const char* const rounds = R"("size": {"shortest_edge": 32}, "crop_size": 32, "pipeline": "openai")";
+  check_case("shrunk", 50, 40, floors);
+  check_case("enlarged", 20, 33, rounds);
+  check_case("rounded", 44, 40, rounds);
+  check_case("floored", 44, 40, floors);
+  check_case("part", 50, 40, rounds, {.x = 10, .y = 5, .width = 30, .height = 22});
+  check_case("bilinear", 45, 36,
+             R"("size": {"shortest_edge": 32}, "crop_size": 32, "pipeline": "openai", "resample": 2)");
+  check_case("squeezed", 45, 36, R"("size": {"height": 32, "width": 32}, "do_center_crop": false)");
+}
+
 }  // namespace
 }  // namespace clip

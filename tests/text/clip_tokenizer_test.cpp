@@ -258,6 +258,8 @@ TEST_CASE("folders whose CLIP tokenizer is wrong are refused by name", "[text]")
   CHECK(throws_with([&] { ClipTokenizer::load(folder.path()); }, "expected vocab.json and merges.txt, or tokenizer"));
   CHECK(refused("merges.txt", "#version: 0.2\nt h\nt e x\n", "expected two tokens in line 3 of "));
   CHECK(refused("merges.txt", "t h\n\nd og\n", "the merge 3 of "));
+  CHECK(refused("merges.txt", "#version: 0.2\nt h\nth e</w>\n", "expected a merge that makes the token 'ca' of "));
+  CHECK(refused("merges.txt", "", "got none: the file is cut off"));
   CHECK(refused("vocab.json", R"({"a": -1})", "expected a small number for the token 'a' in "));
   CHECK(refused("vocab.json", R"({"a": 5000000})", "expected a small number for the token 'a' in "));
   CHECK(refused("vocab.json", R"({"t": 0, "h": 1, "th": 2})", "is not in "));

@@ -5,9 +5,8 @@
 #include "clip/autograd.hpp"
 #include "clip/models/clip_encoder.hpp"
 #include "clip/ops/cast.hpp"
-#include "clip/ops/concat.hpp"
-#include "clip/ops/permute.hpp"
 #include "src/io/json.hpp"
+#include "tests/models/foreign_clip.hpp"
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
@@ -34,71 +33,6 @@ ClipConfig resnet_config() {
   return config;
 }
 
-void replace(std::string& text, const std::string& from, const std::string& to) {
-  if (const std::size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
-}
-
-/// A model's tensors under OpenAI's names; `text` stands before those of the text tower.
-std::vector<NamedTensor> foreign(Clip& model, const std::string& prefix, const std::string& text, dtype type) {
-  std::vector<NamedTensor> tensors;
-  std::vector<Tensor> joined;
-  for (const Member& member : members(model)) {
-    std::string name = member.name;
-    Tensor tensor = *member.tensor;
-    const bool visual = name.starts_with("vision_model.") || name.starts_with("visual");
-    replace(name, "vision_model.embeddings.patch_embedding.weight", "conv1.weight");
-    for (const char* tower : {"vision_model.", "text_model."}) replace(name, tower, "");
-    replace(name, "embeddings.class_embedding", "class_embedding");
-    replace(name, "embeddings.token_embedding", "token_embedding");
-    replace(name, "embeddings.position_embedding.weight", "positional_embedding");
-    replace(name, "pre_layrnorm", "ln_pre");
-    replace(name, "post_layernorm", "ln_post");
-    replace(name, "final_layer_norm", "ln_final");
-    replace(name, "encoder.layers", "transformer.resblocks");
-    replace(name, "layer_norm", "ln_");
-    replace(name, "mlp.fc1", "mlp.c_fc");
-    replace(name, "mlp.fc2", "mlp.c_proj");
-    replace(name, "self_attn.out_proj", "attn.out_proj");
-    if (name.ends_with("projection.weight")) {
-      name = visual ? "proj" : "text_projection";
-      tensor = transpose(tensor);
-    }
-    if (member.name == "logit_scale") {
-      tensors.push_back({prefix + name, tensor});
-      continue;
-    }
-    name = prefix + (visual ? "visual." : text) + name;
-    tensors.push_back({name, type == dtype::f32 || name.find("ln_") != std::string::npos ? tensor : to(tensor, type)});
-  }
-  std::vector<NamedTensor> out;  // q, k and v as one
-  for (const NamedTensor& one : tensors) {
-    const std::size_t at = one.name.find("self_attn.q_proj.");
-    if (one.name.find("self_attn.k_proj.") != std::string::npos ||
-        one.name.find("self_attn.v_proj.") != std::string::npos)
-      continue;
-    if (at == std::string::npos) {
-      out.push_back(one);
-      continue;
-    }
-    std::vector<Tensor> three;
-    for (const char kind : {'q', 'k', 'v'}) {
-      std::string name = one.name;
-      name[at + 10] = kind;
-      for (const NamedTensor& other : tensors)
-        if (other.name == name) three.push_back(other.tensor);
-    }
-    std::string name = one.name;
-    replace(name, "self_attn.q_proj.", "attn.in_proj_");
-    out.push_back({name, concat(three)});
-  }
-  return out;
-}
-
-void add_constants(std::vector<NamedTensor>& tensors) {
-  for (const char* name : {"input_resolution", "context_length", "vocab_size"})
-    tensors.push_back({name, zeros({}, dtype::i64)});
-}
-
 Outcome run(const std::vector<std::string>& arguments) { return run_program("weights_convert", arguments); }
 
 void check_same(const Clip& result, const Clip& model, std::int64_t image_size) {
@@ -120,7 +54,7 @@ TEST_CASE("weights_convert makes folders of OpenAI's CLIP, which has QuickGELU",
   Clip model = hash_filled<Clip>(vit);
   for (const Member& member : members(model))
     *member.tensor = to(to(*member.tensor, dtype::f16), dtype::f32);  // the file's precision
-  std::vector<NamedTensor> tensors = foreign(model, "", "", dtype::f16);
+  std::vector<NamedTensor> tensors = foreign_clip(model, "", "", dtype::f16);
   add_constants(tensors);
   save_safetensors(folder / "ViT.safetensors", tensors);
   const Outcome outcome = run({folder / "ViT.safetensors", folder / "out", "--dtype", "f32"});
@@ -136,8 +70,12 @@ TEST_CASE("weights_convert makes folders of OpenAI's CLIP, which has QuickGELU",
   CHECK((pictures.pipeline == Pipeline::openai && pictures.shorter_side == 32 && pictures.crop == Size{32, 32}));
   CHECK(contains(read_file(folder / "out/tokenizer_config.json"), "\"pipeline\": \"openai\""));
 
+  folder.write("open_clip_config.json", open_clip_config);  // of another model, with another activation
+  CHECK(contains(run({folder / "ViT.safetensors", folder / "other"}).error, "expected true, as this is an archive of"));
+  std::filesystem::remove(folder / "open_clip_config.json");
+
   Clip resnet = hash_filled<Clip>(resnet_config());
-  tensors = foreign(resnet, "", "", dtype::f32);
+  tensors = foreign_clip(resnet, "", "", dtype::f32);
   add_constants(tensors);
   save_safetensors(folder / "RN.safetensors", tensors);
   REQUIRE(run({folder / "RN.safetensors", folder / "rn"}).status == 0);
@@ -151,7 +89,7 @@ TEST_CASE("weights_convert makes folders of open_clip's models, and asks for the
   config.text.activation = config.vision.activation = Activation::gelu;
   Clip model = hash_filled<Clip>(config);
   const std::string input = folder / "open_clip_model.safetensors", out = folder / "out";
-  save_safetensors(input, foreign(model, "module.", "text.", dtype::f32));
+  save_safetensors(input, foreign_clip(model, "module.", "text.", dtype::f32));
   CHECK(contains(run({input, out}).error, "cannot tell the activation of"));
   CHECK(!std::filesystem::exists(out));
   folder.write("open_clip_config.json", open_clip_config);
@@ -178,7 +116,7 @@ TEST_CASE("weights_convert makes folders of open_clip's models, and asks for the
   CHECK(contains(with("\"heads\"", "\"embed_cls\": true, \"heads\"").error, "'text_cfg.embed_cls'"));
   CHECK(contains(with("\"shortest\"", "\"squash\"").error, "'preprocess_cfg.resize_mode'"));
 
-  std::vector<NamedTensor> tensors = foreign(model, "", "", dtype::f32);
+  std::vector<NamedTensor> tensors = foreign_clip(model, "", "", dtype::f32);
   tensors.push_back({"visual.attn_pool.query", zeros({2, 2})});
   save_safetensors(input, tensors);
   CHECK(contains(with("", "").error, "has 1 tensors that CLIP does not have, the first 'visual.attn_pool.query'"));

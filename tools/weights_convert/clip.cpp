@@ -290,9 +290,13 @@ std::optional<ForeignClip> find_foreign_clip(const WeightsFile& file, std::vecto
     settings.emplace(beside);
     activation = settings->model->boolean("quick_gelu", false) ? "quick_gelu" : "gelu";
     notes.push_back("activation " + activation + ", as " + config_name + " beside the input says");
-  } else if (names.contains(*prefix + "input_resolution")) {
+  }
+  if (names.contains(*prefix + "input_resolution")) {
+    if (settings && activation != "quick_gelu")
+      settings->model->wrong("quick_gelu",
+                             "true, as this is an archive of OpenAI's, whose models have no other activation,");
     activation = "quick_gelu";
-    notes.push_back("activation quick_gelu: this is an archive of OpenAI's, whose models have no other");
+    if (!settings) notes.push_back("activation quick_gelu: this is an archive of OpenAI's, whose models have no other");
   }
   check(!activation.empty(), where, "cannot tell the activation of ", quoted(file.path()), ": put ", config_name,
         " beside it");

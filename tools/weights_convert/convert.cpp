@@ -31,6 +31,7 @@ constexpr const char* weights_name = "model.safetensors";
 
 /// Files beside the input that a model folder keeps as they are.
 constexpr const char* carried[] = {"preprocessor_config.json",
+                                   "processor_config.json",
                                    "vocab.txt",
                                    "vocab.json",
                                    "merges.txt",
@@ -135,6 +136,7 @@ void add_files(ModelFolder& folder, const WeightsFile& input, Architecture archi
     notes.push_back("no vocabulary lies beside the input: give vocab.txt with --vocab, or copy it into the folder");
 
   const bool told = folder.files.contains("preprocessor_config.json") ||
+                    folder.files.contains("processor_config.json") ||
                     parse_json(folder.files["config.json"], "config.json").contains("pretrained_cfg");
   if (text || (told && !options.preprocess)) return;
   const auto known = options.preprocess ? options.preprocess : known_preprocess(input.path().filename().string());
@@ -189,7 +191,7 @@ void check_loads(Architecture architecture, const fs::path& folder, const fs::pa
         break;
       case Architecture::clip:
         if (has_clip_tokenizer([&](const char* name) { return is_there(folder / name); }) &&
-            is_there(folder / "preprocessor_config.json"))
+            (is_there(folder / "preprocessor_config.json") || is_there(folder / "processor_config.json")))
           ClipEncoder::load(folder);
         else
           Clip::load(folder);
@@ -224,7 +226,7 @@ void convert(const fs::path& input, const fs::path& output, const ConvertOptions
   if (clip) {  // in place of what was carried over: pictures and texts are those of OpenAI's pipeline
     folder.files["preprocessor_config.json"] = clip->preprocessor_config.dump(2) + "\n";
     folder.files["tokenizer_config.json"] = clip->tokenizer_config.dump(2) + "\n";
-    folder.files.erase("special_tokens_map.json");
+    for (const char* replaced : {"special_tokens_map.json", "processor_config.json"}) folder.files.erase(replaced);
     notes.emplace_back("preprocessor_config.json and tokenizer_config.json of OpenAI's pipeline");
   }
   std::vector<std::string> places;

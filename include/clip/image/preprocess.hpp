@@ -38,9 +38,9 @@ class Preprocessor {
   using BadImage = std::function<void(std::size_t index, const std::string& why)>;
 
   /// As a model's folder says: `preprocessor_config.json` of Hugging Face's image processors (CLIP, ViT, DeiT, ConvNext
-  /// and BiT), in which a key `pipeline` may name another `Pipeline`, and `background` be a colour, [R, G, B]; or
-  /// timm's `pretrained_cfg` in `config.json`. Throws, naming file and key, when there is neither, and on what it does
-  /// not know.
+  /// and BiT), in which a key `pipeline` may name another `Pipeline`, and `background` be a colour, [R, G, B]; the same
+  /// as `image_processor` of `processor_config.json`; or timm's `pretrained_cfg` in `config.json`. Throws, naming file
+  /// and key, when there is neither, and on what it does not know.
   static Preprocessor load(const std::filesystem::path& folder);
   /// Throws unless all pictures come out in one size and the numbers make sense.
   explicit Preprocessor(const Preprocessing& settings, const ImageLimits& limits = {});
@@ -58,6 +58,13 @@ class Preprocessor {
   /// One picture in memory: f32 [1, H, W, 3].
   Tensor operator()(const Image& image) const;
 
+  /// How a picture of this size is resized, and what of the result is cropped: more than there is where that must be
+  /// padded. Throws when the result would have too many pixels.
+  struct Placement {
+    Size resized;
+    Window window;
+  };
+  Placement placement(Size picture) const;
   /// The picture resized and cropped, still eight bits, RGB.
   Image fit(const Image& image) const;
 

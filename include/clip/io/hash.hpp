@@ -19,8 +19,9 @@ inline std::uint64_t content_hash(std::string_view text, std::uint64_t seed = 0)
 /// Sixteen hexadecimal digits.
 std::string hex(std::uint64_t hash);
 
-/// The hash of each file's content, read by several threads. Throws for the first file that cannot be read.
-std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> files);
+/// The hash of each file's content, read by several threads. Throws for the first file that cannot be read, or, with
+/// `skip_bad`, gives the hash of its name: what reads the content will say more.
+std::vector<std::uint64_t> hash_files(std::span<const std::filesystem::path> files, bool skip_bad = false);
 /// The hash of all files of a folder and of folders in it, of their names and their content: another model, another
 /// hash. Files whose name starts with a dot do not count. Throws when one cannot be read.
 std::uint64_t hash_folder(const std::filesystem::path& folder);

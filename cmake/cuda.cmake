@@ -9,7 +9,7 @@ if(CLIP_CUDA STREQUAL HOST)
   set_source_files_properties(${cuda_sources} PROPERTIES
     LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas" SKIP_PRECOMPILE_HEADERS ON)
   # The executor, and the kernels whose tests would otherwise take longer than it takes to optimise them.
-  set(stand_ins executor.cpp fiber.cpp cublasLt.cpp)
+  set(stand_ins executor.cpp fiber.cpp cublasLt.cpp cudnn.cpp)
   list(TRANSFORM stand_ins PREPEND ${host_cuda}/)
   set(long_tests ${stand_ins})
   foreach(kernel attention contrastive layer_norm projection_head soft_target top_k)

@@ -1,10 +1,10 @@
-# cuBLAS, cuBLASLt and cuDNN: the toolkit's, the system's, or those of Python's `nvidia` packages, which come with
+# cuBLASLt and cuDNN: the toolkit's, the system's, or those of Python's `nvidia` packages, which come with
 # PyTorch. CLIP_<name>_LIBRARY and CLIP_<name>_INCLUDE are where each is, or not found.
 execute_process(COMMAND python3 -c "import nvidia; print(*nvidia.__path__, sep=';')"
   OUTPUT_VARIABLE nvidia_packages OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 list(TRANSFORM nvidia_packages APPEND "/*" OUTPUT_VARIABLE nvidia_packages)
 file(GLOB nvidia_packages ${nvidia_packages})
-foreach(library cublas:cublas_v2.h cublasLt:cublasLt.h cudnn:cudnn.h)
+foreach(library cublasLt:cublasLt.h cudnn:cudnn.h)
   string(REGEX MATCH "^[^:]+" name ${library})
   string(REGEX MATCH "[^:]+$" header ${library})
   # Packages have no lib<name>.so, only a file with a version.

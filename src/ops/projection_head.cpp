@@ -23,9 +23,9 @@ struct Saved {
   bool needs_x;
 };
 
-/// The sum over blocks of partial sums [blocks, count].
-Tensor sum_blocks(const Tensor& partial) {
-  Tensor total({partial.numel() / partial.shape(0)}, dtype::f32, partial.device());
+/// The sum over blocks of partial sums [blocks, count]. There may be no blocks.
+Tensor sum_blocks(const Tensor& partial, std::int64_t count) {
+  Tensor total({count}, dtype::f32, partial.device());
   float* out = total.mutable_data<float>();
   on_device(
       partial.device(), op, [&] { kernels::cpu::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel()); },
@@ -75,7 +75,7 @@ Grads head_backward(const Tensor& dout, const Saved& saved) {
           if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back, {}, plans);
         });
   });
-  const Tensor sums = sum_blocks(tail_parts), dprojection_bias = sum_blocks(h_parts);
+  const Tensor sums = sum_blocks(tail_parts, 3 * out), dprojection_bias = sum_blocks(h_parts, out);
   const auto part = [&](std::int64_t i) { return sums.view(i * out, {out}); };
   return Grads{dx, dprojection, to(dprojection_bias, like.dtype()), dfc, to(part(2), like.dtype()), part(0), part(1)};
 }

@@ -131,3 +131,16 @@ TEST_CASE("CUDA matrix products are the same to the bit when repeated", "[kernel
     CHECK(same_bits(first.read(), again.read()));
   }
 }
+
+TEST_CASE("CUDA matrix products read each call's own bias", "[kernels][cuda]") {
+  if (!have_device()) return;
+  const Plans plans;
+  const MatmulShape s{1, 2, 64, 8};
+  const std::vector<float> zeros(static_cast<std::size_t>(s.k * s.n));
+  DeviceArray<float> a(zeros), b(zeros), first(random_values<float>(2 * s.n, -1, 1, 1)), y(s.m * s.n);
+  for (const std::int64_t at : {std::int64_t{0}, s.n, std::int64_t{0}}) {  // both as aligned as the other
+    cuda::matmul<float>(y.data(), a.data(), b.data(), s, {.bias = first.data() + at}, *plans);
+    const std::vector<float> biases = first.read(), sums = y.read();
+    for (std::size_t j = 0; j < 64; ++j) CHECK(sums[j] == biases[j + static_cast<std::size_t>(at)]);
+  }
+}

@@ -32,10 +32,10 @@ class RuntimeContext final : public CudaContext {
     activate();
     return stream_;
   }
-  void* kept(std::shared_ptr<void> (*make)(void* stream)) override {
+  void* kept(std::shared_ptr<void> (*create)(void* stream)) override {
     const std::lock_guard lock(kept_mutex_);
-    std::shared_ptr<void>& found = kept_[make];
-    if (found == nullptr) found = make(stream());
+    std::shared_ptr<void>& found = kept_[create];
+    if (found == nullptr) found = create(stream());
     return found.get();
   }
   void synchronize() override {

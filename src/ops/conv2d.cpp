@@ -18,14 +18,8 @@ namespace {
 
 using kernels::Conv2dShape, kernels::MatmulShape;
 
-/// The convolutions that the context of a GPU has planned.
-kernels::cuda::ConvolutionPlans& convolution_plans(const Device& device) {
-  return *static_cast<kernels::cuda::ConvolutionPlans*>(device.kept(kernels::cuda::make_convolution_plans));
-}
-
 /// Whether this is a matrix product of pixels and weights, y = x w^T, which cuBLASLt does with all of its epilogue.
 bool is_product(const Conv2dShape& s) { return s.kernel_h == 1 && s.kernel_w == 1 && s.stride == 1 && s.padding == 0; }
-MatmulShape product(const Conv2dShape& s) { return {.m = s.n * s.h * s.w, .n = s.out, .k = s.in, .transpose_b = true}; }
 
 /// Copies of weights as the GPU's kernels read them, kept beside the weights.
 struct ChannelsLast {
@@ -39,17 +33,30 @@ struct ChannelsLast {
 };
 std::shared_ptr<void> make_channels_last() { return std::make_shared<ChannelsLast>(); }
 
-/// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained.
-Tensor channels_last(const Tensor& w) {
-  const NoGrad guard;
-  const auto permuted = [&] { return permute(w.detach(), {0, 2, 3, 1}); };
-  if (w.needs_grad()) return permuted();
-  const auto kept = std::static_pointer_cast<ChannelsLast>(w.storage()->derived(make_channels_last));
-  const std::lock_guard lock(kept->mutex);
-  for (const ChannelsLast::Copy& copy : kept->copies)
-    if (copy.of == w.raw() && copy.shape == w.shape()) return copy.tensor;
-  return kept->copies.emplace_back(ChannelsLast::Copy{w.raw(), w.shape(), permuted()}).tensor;
-}
+/// What only the GPU needs: members, because functions would be unused in builds without CUDA.
+struct Gpu {
+  /// The convolutions that the context of a GPU has planned.
+  static kernels::cuda::ConvolutionPlans& plans(const Device& device) {
+    return *static_cast<kernels::cuda::ConvolutionPlans*>(device.kept(kernels::cuda::make_convolution_plans));
+  }
+
+  /// y = x w^T.
+  static MatmulShape product(const Conv2dShape& s) {
+    return {.m = s.n * s.h * s.w, .n = s.out, .k = s.in, .transpose_b = true};
+  }
+
+  /// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained.
+  static Tensor channels_last(const Tensor& w) {
+    const NoGrad guard;
+    const auto permuted = [&] { return permute(w.detach(), {0, 2, 3, 1}); };
+    if (w.needs_grad()) return permuted();
+    const auto kept = std::static_pointer_cast<ChannelsLast>(w.storage()->derived(make_channels_last));
+    const std::lock_guard lock(kept->mutex);
+    for (const ChannelsLast::Copy& copy : kept->copies)
+      if (copy.of == w.raw() && copy.shape == w.shape()) return copy.tensor;
+    return kept->copies.emplace_back(ChannelsLast::Copy{w.raw(), w.shape(), permuted()}).tensor;
+  }
+};
 
 Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor residual, Activation f,
                const Conv2dShape& shape) {
@@ -65,9 +72,9 @@ Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor resi
         [&](auto) {
           using namespace kernels::cuda;
           if (is_product(shape))
-            return matmul(sums, x.data<T>(), w.data<T>(), product(shape), epilogue, matmul_plans(x.device()));
-          const Tensor filters = channels_last(w);
-          conv2d_forward(sums, x.data<T>(), filters.data<T>(), shape, epilogue, convolution_plans(x.device()));
+            return matmul(sums, x.data<T>(), w.data<T>(), Gpu::product(shape), epilogue, matmul_plans(x.device()));
+          const Tensor filters = Gpu::channels_last(w);
+          conv2d_forward(sums, x.data<T>(), filters.data<T>(), shape, epilogue, Gpu::plans(x.device()));
         });
   });
   return y;
@@ -81,10 +88,10 @@ Tensor gradient_x(const Tensor& dy, const Tensor& w, const Conv2dShape& shape) {
         dy.device(), "conv2d", [&] { kernels::cpu::conv2d_backward_data(out, dy.data<T>(), w.data<T>(), shape); },
         [&](auto) {
           using namespace kernels::cuda;
-          const MatmulShape back{.m = product(shape).m, .n = shape.in, .k = shape.out};
+          const MatmulShape back{.m = Gpu::product(shape).m, .n = shape.in, .k = shape.out};
           if (is_product(shape)) return matmul(out, dy.data<T>(), w.data<T>(), back, {}, matmul_plans(dy.device()));
-          const Tensor filters = channels_last(w);
-          conv2d_backward_data(out, dy.data<T>(), filters.data<T>(), shape, convolution_plans(dy.device()));
+          const Tensor filters = Gpu::channels_last(w);
+          conv2d_backward_data(out, dy.data<T>(), filters.data<T>(), shape, Gpu::plans(dy.device()));
         });
   });
   return dx;
@@ -101,9 +108,9 @@ Tensor gradient_w(const Tensor& dy, const Tensor& x, const Conv2dShape& shape) {
         dy.device(), "conv2d", [&] { kernels::cpu::conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape); },
         [&](auto) {
           using namespace kernels::cuda;
-          const MatmulShape back{.m = shape.out, .n = shape.in, .k = product(shape).m, .transpose_a = true};
+          const MatmulShape back{.m = shape.out, .n = shape.in, .k = Gpu::product(shape).m, .transpose_a = true};
           if (is_product(shape)) return matmul(out, dy.data<T>(), x.data<T>(), back, {}, matmul_plans(dy.device()));
-          conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape, convolution_plans(dy.device()));
+          conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape, Gpu::plans(dy.device()));
         });
   });
   return turned ? permute(dw, {0, 3, 1, 2}) : dw;

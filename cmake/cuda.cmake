@@ -9,21 +9,24 @@ if(CLIP_CUDA STREQUAL HOST)
   set_source_files_properties(${cuda_sources} PROPERTIES
     LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas" SKIP_PRECOMPILE_HEADERS ON)
   # The executor, and the kernels whose tests would otherwise take longer than it takes to optimise them.
-  set(long_tests executor.cpp fiber.cpp)
-  list(TRANSFORM long_tests PREPEND ${host_cuda}/)
+  set(stand_ins executor.cpp fiber.cpp cublasLt.cpp cudnn.cpp)
+  list(TRANSFORM stand_ins PREPEND ${host_cuda}/)
+  set(long_tests ${stand_ins})
   foreach(kernel attention contrastive layer_norm projection_head soft_target top_k)
     list(APPEND long_tests ${PROJECT_SOURCE_DIR}/kernels/${kernel}_cuda.cu)
   endforeach()
   set_property(SOURCE ${long_tests} APPEND PROPERTY COMPILE_OPTIONS -O1)
   set_property(SOURCE ${long_tests} PROPERTY SKIP_PRECOMPILE_HEADERS ON)
-  target_sources(clipcore PRIVATE ${cuda_sources} ${host_cuda}/executor.cpp ${host_cuda}/fiber.cpp)
+  target_sources(clipcore PRIVATE ${cuda_sources} ${stand_ins})
   target_include_directories(clipcore PUBLIC $<BUILD_INTERFACE:${host_cuda}>)  # <cuda_runtime.h>
   return()
 endif()
 
 # By nvcc, as objects of the library: its users need the CUDA runtime, not the language.
 # CMAKE_CUDA_ARCHITECTURES is the GPU present where there is one, else the generations 8.0 and 9.0a.
-target_link_libraries(clipcore PRIVATE CUDA::cudart_static)
+target_link_libraries(clipcore PRIVATE CUDA::cudart_static ${CLIP_cublasLt_LIBRARY} ${CLIP_cudnn_LIBRARY})
+# After all others: beside them, Python's packages have headers that belong to another toolkit.
+target_compile_options(clipcore PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${CLIP_cublasLt_INCLUDE} -idirafter ${CLIP_cudnn_INCLUDE}>")
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET)
   if(gpus MATCHES "GPU 0")

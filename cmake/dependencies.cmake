@@ -54,11 +54,23 @@ elseif(CLIP_CUDA)  # ON or AUTO
     add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
   endif()
   find_package(CUDAToolkit QUIET)
+  set(missing "")
   if(TARGET CUDA::cudart_static)
+    include(cmake/cuda_libraries.cmake)
+    clip_needs("cuBLASLt, its library and cublasLt.h" CLIP_cublasLt_LIBRARY AND CLIP_cublasLt_INCLUDE)
+    clip_needs("cuDNN 9, its library and cudnn.h" CLIP_cudnn_LIBRARY AND CLIP_cudnn_INCLUDE)
+  else()
+    list(APPEND missing "a CUDA toolkit (or put its nvcc on PATH)")
+  endif()
+  list(JOIN missing "; " missing)
+  if(NOT missing)
     set(CLIP_HAS_CUDA ON)
-  elseif(NOT CLIP_CUDA STREQUAL AUTO)
-    message(FATAL_ERROR "CLIP_CUDA is ${CLIP_CUDA}, but no CUDA toolkit was found: install one, put nvcc on PATH, "
-                        "or configure with -DCLIP_CUDA=OFF")
+  elseif(CLIP_CUDA STREQUAL AUTO)
+    message(STATUS "clipcore: built without CUDA, for which these were not found: ${missing}")
+  else()
+    message(FATAL_ERROR "CLIP_CUDA is ${CLIP_CUDA}, which needs, and these were not found: ${missing}.\n"
+                        "cuBLASLt and cuDNN may be the toolkit's, the system's or those of Python's nvidia packages; "
+                        "-DCLIP_CUDA=OFF builds without CUDA.")
   endif()
 endif()
 message(STATUS "clipcore: CUDA ${CLIP_HAS_CUDA}, oneDNN ${dnnl_VERSION}, "

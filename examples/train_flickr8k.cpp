@@ -14,6 +14,7 @@
 #include "clip/image/augment.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
+#include "clip/ops/cast.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/encode.hpp"
 #include "examples/support/metrics.hpp"
@@ -193,6 +194,7 @@ void train(const Program& program, Options& options) {
   options.training.decay_norms = !options.no_decay_norms;
   options.training.seed = program.seed();
   options.training.type = program.type();
+  options.training.device = program.device();
   const bool book = options.recipe == "book";  // whose frozen encoders are in training mode, so they run on each batch
   options.training.drop_last = options.trains("image") && !book;
   options.encode.texts = !options.trains("text") && !book;
@@ -250,10 +252,12 @@ void train(const Program& program, Options& options) {
   PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
   std::vector<std::int32_t> pictures(data.pictures.size());
   std::iota(pictures.begin(), pictures.end(), 0);
-  save_run_index(options.run, Index::build(embed_pictures(best, pairs, pictures)), run_pictures(data));
+  const auto on_cpu = [](const Tensor& rows) { return to(rows, Device::cpu()); };
+  save_run_index(options.run, Index::build(on_cpu(embed_pictures(best, pairs, pictures))), run_pictures(data));
   const Split judged = captions_of(data, Split::test).empty() ? Split::val : Split::test;
   const Embedded test = embed(best, pairs, captions_of(data, judged));
-  std::cout << table(retrieval_recall(test.texts, test.images, test.picture_of), name_of(judged)) << "\nTry:\n  "
+  std::cout << table(retrieval_recall(on_cpu(test.texts), on_cpu(test.images), test.picture_of), name_of(judged))
+            << "\nTry:\n  "
             << "search --run " << options.run.string() << " --query \"a dog on the beach\" --grid result.png\n";
 }
 

@@ -186,26 +186,22 @@ void unfolded_backward_weights(T* dw, const T* dy, const T* x, const Conv2dShape
   permute(dw, product.data(), sizeof(T), 3, {s.out, kernel, s.in}, {0, 2, 1});
 }
 
-std::int64_t size_of_x(const Conv2dShape& s) { return s.n * s.h * s.w * s.in; }
-std::int64_t size_of_w(const Conv2dShape& s) { return s.out * s.in * s.kernel_h * s.kernel_w; }
-std::int64_t size_of_y(const Conv2dShape& s) { return s.n * s.out_h() * s.out_w() * s.out; }
-
 }  // namespace
 
 template <class T>
 void conv2d_forward(T* y, const T* x, const T* w, const Conv2dShape& s, const Epilogue<T>& epilogue,
                     PackedWeights* packed) {
-  if (size_of_y(s) == 0) return;
-  if (size_of_x(s) == 0 || size_of_w(s) == 0)  // nothing to sum
-    return matmul<T>(y, nullptr, nullptr, {.m = size_of_y(s) / s.out, .n = s.out}, epilogue);
+  if (s.y_size() == 0) return;
+  if (s.x_size() == 0 || s.w_size() == 0)  // nothing to sum
+    return matmul<T>(y, nullptr, nullptr, {.m = s.y_size() / s.out, .n = s.out}, epilogue);
   if constexpr (std::is_same_v<T, bf16>) {
     if (!onednn::computes_bf16()) {
-      const onednn::Floats x_floats(x, size_of_x(s)), bias(epilogue.bias, s.out);
-      const onednn::Floats w_floats(packed == nullptr ? w : nullptr, size_of_w(s));
-      const onednn::Floats sums = epilogue.accumulate ? onednn::Floats(y, size_of_y(s)) : onednn::Floats(size_of_y(s));
+      const onednn::Floats x_floats(x, s.x_size()), bias(epilogue.bias, s.out);
+      const onednn::Floats w_floats(packed == nullptr ? w : nullptr, s.w_size());
+      const onednn::Floats sums = epilogue.accumulate ? onednn::Floats(y, s.y_size()) : onednn::Floats(s.y_size());
       forward<float>(sums.data(), x_floats.data(), packed == nullptr ? static_cast<const void*>(w_floats.data()) : w,
                      packed != nullptr, s, {bias.data(), epilogue.accumulate, epilogue.activation}, packed);
-      return sums.store(y, size_of_y(s));
+      return sums.store(y, s.y_size());
     }
   }
   forward(y, x, w, false, s, epilogue, packed);
@@ -213,18 +209,18 @@ void conv2d_forward(T* y, const T* x, const T* w, const Conv2dShape& s, const Ep
 
 template <class T>
 void conv2d_backward_data(T* dx, const T* dy, const T* w, const Conv2dShape& s) {
-  if (size_of_x(s) == 0) return;
-  if (size_of_y(s) == 0 || size_of_w(s) == 0) {
-    std::fill_n(dx, size_of_x(s), T(0.0f));
+  if (s.x_size() == 0) return;
+  if (s.y_size() == 0 || s.w_size() == 0) {
+    std::fill_n(dx, s.x_size(), T(0.0f));
     return;
   }
   if constexpr (std::is_same_v<T, bf16>) {
     // oneDNN 2.6 gets this gradient of 1x1 kernels wrong when the number of output channels is odd
     const bool wrong = s.kernel_h * s.kernel_w == 1 && s.out % 2 == 1;
     if (wrong || !onednn::computes_bf16()) {
-      const onednn::Floats dy_floats(dy, size_of_y(s)), w_floats(w, size_of_w(s)), dx_floats(size_of_x(s));
+      const onednn::Floats dy_floats(dy, s.y_size()), w_floats(w, s.w_size()), dx_floats(s.x_size());
       backward_data(dx_floats.data(), dy_floats.data(), w_floats.data(), s);
-      return dx_floats.store(dx, size_of_x(s));
+      return dx_floats.store(dx, s.x_size());
     }
   }
   backward_data(dx, dy, w, s);
@@ -232,17 +228,17 @@ void conv2d_backward_data(T* dx, const T* dy, const T* w, const Conv2dShape& s) 
 
 template <class T>
 void conv2d_backward_weights(T* dw, const T* dy, const T* x, const Conv2dShape& s) {
-  if (size_of_w(s) == 0) return;
-  if (size_of_x(s) == 0 || size_of_y(s) == 0) {
-    std::fill_n(dw, size_of_w(s), T(0.0f));
+  if (s.w_size() == 0) return;
+  if (s.x_size() == 0 || s.y_size() == 0) {
+    std::fill_n(dw, s.w_size(), T(0.0f));
     return;
   }
   if (unfolds<T>(s)) return unfolded_backward_weights(dw, dy, x, s);
   if constexpr (std::is_same_v<T, bf16>) {
     if (!onednn::computes_bf16()) {
-      const onednn::Floats dy_floats(dy, size_of_y(s)), x_floats(x, size_of_x(s)), dw_floats(size_of_w(s));
+      const onednn::Floats dy_floats(dy, s.y_size()), x_floats(x, s.x_size()), dw_floats(s.w_size());
       backward_weights(dw_floats.data(), dy_floats.data(), x_floats.data(), s);
-      return dw_floats.store(dw, size_of_w(s));
+      return dw_floats.store(dw, s.w_size());
     }
   }
   backward_weights(dw, dy, x, s);

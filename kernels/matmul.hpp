@@ -1,7 +1,9 @@
 #pragma once
-// Matrix products y = epilogue(a b) through oneDNN, in f32 or bf16 with f32 sums.
-// Where the CPU has no bf16 arithmetic that oneDNN can use, operands are converted and the product is f32's, rounded.
+// Matrix products y = epilogue(a b) through oneDNN, on the GPU through cuBLASLt, in f32 or bf16, there f16 too, with
+// f32 sums. Where the CPU has no bf16 arithmetic that oneDNN can use, operands are converted and the product is f32's,
+// rounded.
 #include <cstdint>
+#include <memory>
 
 #include "clip/core/dtype.hpp"
 #include "kernels/epilogue.hpp"
@@ -25,4 +27,18 @@ void matmul(T* y, const T* a, const T* b, const MatmulShape& shape, const Epilog
             PackedWeights* packed = nullptr);
 
 }  // namespace cpu
+
+namespace cuda {
+
+/// cuBLASLt for one stream: its handle, the products planned so far, and their scratch memory. Several threads may use
+/// one. `void` for `Device::kept`.
+class MatmulPlans;
+std::shared_ptr<void> make_matmul_plans(void* stream);
+
+/// f32 is multiplied in full, not in TF32. Activations that cuBLASLt lacks, and all of an epilogue where it has no
+/// kernel with it, are applied to the rounded sums.
+template <class T>
+void matmul(T* y, const T* a, const T* b, const MatmulShape& shape, const Epilogue<T>& epilogue, MatmulPlans& plans);
+
+}  // namespace cuda
 }  // namespace clip::kernels

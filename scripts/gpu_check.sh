@@ -28,23 +28,6 @@ if [ -e "$deps" ]; then
   command -v pkg-config >/dev/null || export PKG_CONFIG=$deps/bin/pkgconf
 fi
 
-# cuBLAS and cuDNN out of Python's packages where the toolkit has none: those lack the names that linkers look for.
-toolkit=$(nvcc --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
-packages=$(python3 -c 'import nvidia; print(nvidia.__path__[0])' 2>/dev/null || true)
-linked=$PWD/$build/lib
-rm -rf "$linked"
-mkdir -p "$linked"
-for name in cublas cudnn; do
-  if compgen -G "$toolkit/lib*/lib$name.so" >/dev/null; then continue; fi
-  for library in "$packages"/*/lib/lib"$name"*.so.*; do
-    [ -e "$library" ] || continue
-    folder=$(dirname "$library")
-    ln -s "$library" "$linked/$(basename "${library%%.so.*}").so"
-    export LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} CMAKE_LIBRARY_PATH=$linked
-    export CPLUS_INCLUDE_PATH=${folder%/lib}/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}
-  done
-done
-
 rm -rf "$logs"
 mkdir -p "$logs" "$(dirname "$report")"
 cat >"$report" <<END
@@ -88,7 +71,6 @@ tests() {  # of these labels, each in a process of its own
 }
 limits() {
   "$bin/copy_rate"
-  [ -x "$bin/matrix_rate" ] || { echo "matrix rate: not measured, cuBLAS was not found"; return 1; }
   "$bin/matrix_rate"
 }
 sanitize() {  # TOOL: every file of tests in a process of its own
@@ -110,9 +92,8 @@ sanitize_file() {  # TOOL FILE
 export -f tests limits sanitize sanitize_file
 run() { part "$1" "$2" bash -euc "$3"; }
 
-targets=(cuda_tests core_tests ops_tests models_tests train_tests retrieval_tests copy_rate)
+targets=(cuda_tests core_tests ops_tests models_tests train_tests retrieval_tests copy_rate matrix_rate)
 run configure       60 "cmake --fresh --preset cuda -B $build -DCLIP_WERROR=OFF"
-if [[ $(cmake --build $build --target help 2>/dev/null) = *matrix_rate:* ]]; then targets+=(matrix_rate); fi  # with cuBLAS
 if grep -qi cuda bench/kernels/*_bench.cpp; then targets+=(kernels_bench); fi
 run build          270 "cmake --build $build -- -k 0 ${targets[*]}"
 run limits          30 limits

@@ -9,6 +9,7 @@
 #include "clip/core/error.hpp"
 #include "clip/data/feature_cache.hpp"
 #include "clip/io/hash.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
 #include "examples/support/pictures.hpp"
@@ -34,7 +35,8 @@ Tensor embed_texts(const Program& program, const ClipEncoder& encoder, std::span
   std::vector<Tensor> parts;
   for (std::size_t at = 0; at < texts.size(); at += batch) {
     stop_if_interrupted();
-    parts.push_back(encoder.embed_texts(texts.subspan(at, std::min(texts.size() - at, batch)), true));
+    const auto part = texts.subspan(at, std::min(texts.size() - at, batch));
+    parts.push_back(to(encoder.embed_texts(part, true), Device::cpu()));
   }
   return parts.empty() ? Tensor({0, encoder.size()}) : concat(parts);
 }

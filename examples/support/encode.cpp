@@ -13,6 +13,7 @@
 #include "clip/image/decoded_pictures.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/embedding.hpp"
 #include "examples/support/pictures.hpp"
 
@@ -185,6 +186,8 @@ Pairs encode(const Program& program, Captions& data, const EncodeOptions& option
     pairs.captions.push_back(caption.text);
   }
   pairs.features.picture = Tensor::from(picture, {std::ssize(picture)});
+  for (Tensor* side : {&pairs.features.text, &pairs.features.image})
+    if (side->defined()) *side = to(*side, program.device());
   return pairs;
 }
 

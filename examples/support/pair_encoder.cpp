@@ -22,7 +22,7 @@ Tensor in_parts(std::span<const std::int32_t> items, std::size_t size, const Wor
 }
 
 Tensor rows(const Tensor& features, std::span<const std::int32_t> items) {
-  return embedding(features, Tensor::from(items, {std::ssize(items)}));
+  return embedding(features, Tensor::from(items, {std::ssize(items)}, features.device()));
 }
 
 constexpr std::size_t encoded_at_once = 64, projected_at_once = 4096;
@@ -55,9 +55,11 @@ PairEncoder PairEncoder::in_use(dtype type) const {
 
 PairEncoder PairEncoder::load(const std::filesystem::path& folder, const PairEncoder& like, dtype type) {
   PairEncoder model;
-  if (like.heads)
-    model.heads =
-        load_heads(folder, like.heads->text.projection.weight.shape(1), like.heads->image.projection.weight.shape(1));
+  if (like.heads) {
+    const Tensor &text = like.heads->text.projection.weight, &image = like.heads->image.projection.weight;
+    model.heads = load_heads(folder, text.shape(1), image.shape(1));
+    for (const Member& member : members(*model.heads)) *member.tensor = to(*member.tensor, text.device());
+  }
   if (like.clip) model.clip = ClipEncoder::load(folder, like.clip->device, type);
   if (like.text) model.text = TextEncoder::load(folder / "text", like.text->device, type);
   if (like.image) model.image = ImageEncoder::load(folder / "image", like.image->device, type);

@@ -102,7 +102,7 @@ Option Program::option(const std::string& name, OptionValue value, const std::st
 }
 
 void Program::add_compute_options() {
-  option("--device", &device_, "cpu, cuda or cuda:N (default: the CPU)");
+  option("--device", &device_name_, "cpu, cuda or cuda:N (default: the CPU)");
   option("--dtype", &dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
       .one_of({"f32", "bf16", "f16", "auto"});
   option("--threads", &threads_, "threads on the CPU (default: one for each core)").between(1, most_threads());
@@ -110,18 +110,18 @@ void Program::add_compute_options() {
   option("--quiet", &quiet, "no progress on stderr");
 }
 
-Device Program::device() const {
-  if (device_ == "auto" || device_ == "cpu") return {};
-  if (device_ == "cuda") return Device::cuda(0);
-  int index = -1;
+const Device& Program::device() const {
+  if (device_) return *device_;
+  if (device_name_ == "cpu") return device_.emplace();
+  int index = device_name_ == "cuda" ? 0 : -1;
   char rest = 0;
-  check(std::sscanf(device_.c_str(), "cuda:%d%c", &index, &rest) == 1 && index >= 0, "--device",
-        "expected cpu, cuda or cuda:N, got '", printable(device_), "'");
-  return Device::cuda(index);
+  check(index == 0 || (std::sscanf(device_name_.c_str(), "cuda:%d%c", &index, &rest) == 1 && index >= 0), "--device",
+        "expected cpu, cuda or cuda:N, got '", printable(device_name_), "'");
+  return device_.emplace(Device::cuda(index));
 }
 
 dtype Program::type() const {
-  check(dtype_ != "f16", "--dtype", "f16 is not computed on the CPU: choose f32, bf16 or auto");
+  check(dtype_ != "f16", "--dtype", "f16 is not computed: choose f32, bf16 or auto");
   if (dtype_ == "auto") return has_fast_bf16(device()) ? dtype::bf16 : dtype::f32;
   return dtype_ == "bf16" ? dtype::bf16 : dtype::f32;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -68,7 +69,7 @@ class Program {
 
   /// Adds --device, --dtype, --threads, --seed and --quiet.
   void add_compute_options();
-  Device device() const;
+  const Device& device() const;  ///< the same at every call: tensors on two handles of one GPU do not go together
   dtype type() const;
   std::uint64_t seed() const { return seed_; }
   /// What it runs on, the first line on stderr: device, precision, threads, then `rest`. Nothing with --quiet.
@@ -82,7 +83,8 @@ class Program {
 
  private:
   std::unique_ptr<CLI::App> app_;
-  std::string device_ = "auto", dtype_ = "f32";
+  std::string device_name_ = "cpu", dtype_ = "f32";
+  mutable std::optional<Device> device_;
   int threads_ = 0;
   std::uint64_t seed_ = 0;
 };

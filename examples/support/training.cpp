@@ -8,6 +8,7 @@
 #include "clip/autograd.hpp"
 #include "clip/core/error.hpp"
 #include "clip/io/file.hpp"
+#include "clip/ops/arithmetic.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/contrastive_loss.hpp"
@@ -32,6 +33,7 @@ DualHeads new_heads(std::int64_t text_size, std::int64_t image_size, const Train
   if (options.loss == Loss::info_nce || options.loss == Loss::siglip)
     heads.logit_scale = Tensor::of({options.loss == Loss::siglip ? std::log(10.0) : std::log(1 / 0.07)});
   if (options.loss == Loss::siglip) heads.logit_bias = Tensor::of({-10});
+  for (const Member& member : members(heads)) *member.tensor = to(*member.tensor, options.device);
   requires_grad(heads);
   return heads;
 }
@@ -110,7 +112,8 @@ Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::in
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
 }
 
-Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const {
+Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& picture, const PairEncoder& model) const {
+  const Tensor pictures = to(picture, text.device());
   switch (options_.loss) {
     case Loss::soft: return soft_target_loss(text, image, {.temperature = options_.temperature});
     case Loss::soft_detached:
@@ -215,6 +218,12 @@ void Training::average() {
   const std::vector<Member> average = members(averaged_), now = members(model_);
   for (std::size_t i = 0; i < now.size(); ++i) {
     if (!changes(now[i])) continue;
+    if (now[i].tensor->device().is_cuda()) {
+      const NoGrad guard;
+      const Tensor before = average[i].tensor->detach();
+      average[i].tensor->copy_from(before + scale(now[i].tensor->detach() - before, rest));
+      continue;
+    }
     const float* const value = now[i].tensor->data<float>();
     float* const mean = average[i].tensor->mutable_data<float>();
     for (std::int64_t j = 0; j < now[i].tensor->numel(); ++j) mean[j] += rest * (value[j] - mean[j]);
@@ -244,7 +253,7 @@ double Training::validation_loss(const Embedded& val) const {
   for (std::int64_t at = 0; at < all; at += options_.batch) {
     const std::int64_t count = std::min(options_.batch, all - at);
     const std::vector<std::int32_t> of(val.picture_of.begin() + at, val.picture_of.begin() + at + count);
-    const Tensor pictures = Tensor::from(of, {count});
+    const Tensor pictures = Tensor::from(of, {count}, val.images.device());
     const Tensor value =
         loss(val.texts.view(at * size, {count, size}), embedding(val.images, pictures), pictures, averaged_);
     sum += double{value.item()} * static_cast<double>(count);
@@ -260,7 +269,7 @@ EpochMetrics Training::finish_epoch() {
   PairEncoder model = averaged_.in_use(options_.type);
   const Embedded val = embed(model, pairs_, val_);
   m.val_loss = validation_loss(val);
-  m.val = retrieval_recall(val.texts, val.images, val.picture_of);
+  m.val = retrieval_recall(to(val.texts, Device::cpu()), to(val.images, Device::cpu()), val.picture_of);
   m.seconds = seconds_ + seconds_since(start_);
   m.images_per_second = static_cast<double>(pairs_seen_) / m.seconds;
   if (options_.schedule == Schedule::plateau) plateau_.step(m.val_loss, optimizer_);

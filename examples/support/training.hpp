@@ -40,6 +40,7 @@ struct TrainingOptions {
   bool linear_heads = false;  ///< a projection alone for each side
   std::int64_t size = 256;    ///< of the shared space
   dtype type = dtype::f32;    ///< that encoders compute in
+  Device device = {};         ///< of the heads; the encoders' and the features'
   std::uint64_t seed = 0;
 };
 

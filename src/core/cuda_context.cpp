@@ -2,6 +2,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include <map>
+#include <mutex>
+
 #include "clip/core/error.hpp"
 
 namespace clip {
@@ -21,10 +24,20 @@ class RuntimeContext final : public CudaContext {
     // Nothing can be done about an error while tearing down.
     cudaSetDevice(index_);
     cudaStreamSynchronize(stream_);
+    kept_.clear();  // while the stream is there
     cudaStreamDestroy(stream_);
   }
   int index() const override { return index_; }
-  void* stream() const override { return stream_; }
+  void* stream() const override {
+    activate();
+    return stream_;
+  }
+  void* kept(std::shared_ptr<void> (*create)(void* stream)) override {
+    const std::lock_guard lock(kept_mutex_);
+    std::shared_ptr<void>& found = kept_[create];
+    if (found == nullptr) found = create(stream());
+    return found.get();
+  }
   void synchronize() override {
     activate();
     cuda_check(cudaStreamSynchronize(stream_), "waiting for the stream");
@@ -54,10 +67,12 @@ class RuntimeContext final : public CudaContext {
   }
 
  private:
-  void activate() { cuda_check(cudaSetDevice(index_), "choosing the GPU"); }
+  void activate() const { cuda_check(cudaSetDevice(index_), "choosing the GPU"); }
 
   int index_;
   cudaStream_t stream_ = nullptr;
+  std::mutex kept_mutex_;
+  std::map<std::shared_ptr<void> (*)(void*), std::shared_ptr<void>> kept_;
 };
 
 }  // namespace

@@ -14,7 +14,10 @@ class CudaContext {
 
   virtual ~CudaContext() = default;
   virtual int index() const = 0;
+  /// Makes the GPU the calling thread's current one, as launching into the stream needs.
   virtual void* stream() const = 0;
+  /// See `Device::kept`.
+  virtual void* kept(std::shared_ptr<void> (*create)(void* stream)) = 0;
   virtual void synchronize() = 0;
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;

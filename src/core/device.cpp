@@ -126,6 +126,11 @@ void Device::synchronize() const {
 
 void* Device::stream() const { return is_cpu() ? nullptr : cuda_->stream(); }
 
+void* Device::kept(std::shared_ptr<void> (*make)(void* stream)) const {
+  check(is_cuda(), "device", "expected a GPU, got cpu");
+  return cuda_->kept(make);
+}
+
 void* Device::allocate(std::size_t bytes) const {
   return is_cpu() ? host_memory().allocate(bytes) : cuda_->allocate(std::max<std::size_t>(bytes, 1));
 }

@@ -7,6 +7,7 @@
 
 #include "clip/core/error.hpp"
 #include "clip/core/random.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/gather.hpp"
 
@@ -81,7 +82,7 @@ Batch batch_of(const Features& features, std::span<const std::int32_t> captions)
   const Tensor rows = Tensor::from(captions, {std::ssize(captions)});
   const Tensor pictures = gather(features.picture, 0, rows);
   const auto rows_of = [](const Tensor& side, const Tensor& which) {
-    return side.defined() ? embedding(side, which) : Tensor();
+    return side.defined() ? embedding(side, to(which, side.device())) : Tensor();
   };
   return {rows_of(features.text, rows), rows_of(features.image, pictures), pictures};
 }

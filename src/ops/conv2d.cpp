@@ -1,9 +1,13 @@
 #include "clip/ops/conv2d.hpp"
 
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "clip/autograd.hpp"
 #include "clip/ops/activation.hpp"
+#include "clip/ops/permute.hpp"
 #include "clip/ops/reduce.hpp"
 #include "kernels/conv2d.hpp"
 #include "src/dispatch.hpp"
@@ -12,7 +16,47 @@
 namespace clip {
 namespace {
 
-using kernels::Conv2dShape;
+using kernels::Conv2dShape, kernels::MatmulShape;
+
+/// Whether this is a matrix product of pixels and weights, y = x w^T, which cuBLASLt does with all of its epilogue.
+bool is_product(const Conv2dShape& s) { return s.kernel_h == 1 && s.kernel_w == 1 && s.stride == 1 && s.padding == 0; }
+
+/// Copies of weights as the GPU's kernels read them, kept beside the weights.
+struct ChannelsLast {
+  struct Copy {
+    const void* of;
+    Shape shape;
+    Tensor tensor;
+  };
+  std::mutex mutex;
+  std::vector<Copy> copies;
+};
+std::shared_ptr<void> make_channels_last() { return std::make_shared<ChannelsLast>(); }
+
+/// What only the GPU needs: members, because functions would be unused in builds without CUDA.
+struct Gpu {
+  /// The convolutions that the context of a GPU has planned.
+  static kernels::cuda::ConvolutionPlans& plans(const Device& device) {
+    return *static_cast<kernels::cuda::ConvolutionPlans*>(device.kept(kernels::cuda::make_convolution_plans));
+  }
+
+  /// y = x w^T.
+  static MatmulShape product(const Conv2dShape& s) {
+    return {.m = s.n * s.h * s.w, .n = s.out, .k = s.in, .transpose_b = true};
+  }
+
+  /// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained.
+  static Tensor channels_last(const Tensor& w) {
+    const NoGrad guard;
+    const auto permuted = [&] { return permute(w.detach(), {0, 2, 3, 1}); };
+    if (w.needs_grad()) return permuted();
+    const auto kept = std::static_pointer_cast<ChannelsLast>(w.storage()->derived(make_channels_last));
+    const std::lock_guard lock(kept->mutex);
+    for (const ChannelsLast::Copy& copy : kept->copies)
+      if (copy.of == w.raw() && copy.shape == w.shape()) return copy.tensor;
+    return kept->copies.emplace_back(ChannelsLast::Copy{w.raw(), w.shape(), permuted()}).tensor;
+  }
+};
 
 Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor residual, Activation f,
                const Conv2dShape& shape) {
@@ -21,10 +65,17 @@ Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor resi
   const auto packed = packed_copies(w);
   dispatch_float(x.dtype(), "conv2d", [&]<class T>() {
     T* sums = y.mutable_data<T>();
-    on_device(x.device(), "conv2d", [&] {
-      kernels::cpu::conv2d_forward(sums, x.data<T>(), w.data<T>(), shape,
-                                   {bias.defined() ? bias.data<T>() : nullptr, accumulate, f}, packed.get());
-    });
+    const kernels::Epilogue<T> epilogue{bias.defined() ? bias.data<T>() : nullptr, accumulate, f};
+    on_device(
+        x.device(), "conv2d",
+        [&] { kernels::cpu::conv2d_forward(sums, x.data<T>(), w.data<T>(), shape, epilogue, packed.get()); },
+        [&](auto) {
+          using namespace kernels::cuda;
+          if (is_product(shape))
+            return matmul(sums, x.data<T>(), w.data<T>(), Gpu::product(shape), epilogue, matmul_plans(x.device()));
+          const Tensor filters = Gpu::channels_last(w);
+          conv2d_forward(sums, x.data<T>(), filters.data<T>(), shape, epilogue, Gpu::plans(x.device()));
+        });
   });
   return y;
 }
@@ -33,27 +84,43 @@ Tensor gradient_x(const Tensor& dy, const Tensor& w, const Conv2dShape& shape) {
   Tensor dx({shape.n, shape.h, shape.w, shape.in}, dy.dtype(), dy.device());
   dispatch_float(dy.dtype(), "conv2d", [&]<class T>() {
     T* out = dx.mutable_data<T>();
-    on_device(dy.device(), "conv2d",
-              [&] { kernels::cpu::conv2d_backward_data(out, dy.data<T>(), w.data<T>(), shape); });
+    on_device(
+        dy.device(), "conv2d", [&] { kernels::cpu::conv2d_backward_data(out, dy.data<T>(), w.data<T>(), shape); },
+        [&](auto) {
+          using namespace kernels::cuda;
+          const MatmulShape back{.m = Gpu::product(shape).m, .n = shape.in, .k = shape.out};
+          if (is_product(shape)) return matmul(out, dy.data<T>(), w.data<T>(), back, {}, matmul_plans(dy.device()));
+          const Tensor filters = Gpu::channels_last(w);
+          conv2d_backward_data(out, dy.data<T>(), filters.data<T>(), shape, Gpu::plans(dy.device()));
+        });
   });
   return dx;
 }
 
 Tensor gradient_w(const Tensor& dy, const Tensor& x, const Conv2dShape& shape) {
-  Tensor dw({shape.out, shape.in, shape.kernel_h, shape.kernel_w}, dy.dtype(), dy.device());
+  const bool turned = dy.device().is_cuda() && !is_product(shape);
+  Tensor dw(turned ? Shape{shape.out, shape.kernel_h, shape.kernel_w, shape.in}
+                   : Shape{shape.out, shape.in, shape.kernel_h, shape.kernel_w},
+            dy.dtype(), dy.device());
   dispatch_float(dy.dtype(), "conv2d", [&]<class T>() {
     T* out = dw.mutable_data<T>();
-    on_device(dy.device(), "conv2d",
-              [&] { kernels::cpu::conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape); });
+    on_device(
+        dy.device(), "conv2d", [&] { kernels::cpu::conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape); },
+        [&](auto) {
+          using namespace kernels::cuda;
+          const MatmulShape back{.m = shape.out, .n = shape.in, .k = Gpu::product(shape).m, .transpose_a = true};
+          if (is_product(shape)) return matmul(out, dy.data<T>(), x.data<T>(), back, {}, matmul_plans(dy.device()));
+          conv2d_backward_weights(out, dy.data<T>(), x.data<T>(), shape, Gpu::plans(dy.device()));
+        });
   });
-  return dw;
+  return turned ? permute(dw, {0, 3, 1, 2}) : dw;
 }
 
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dOptions options) {
-  check_float(x, "conv2d");
-  check_tensor(w, "conv2d");
+  check_float(x, "conv2d", Kernels::cpu_and_cuda);
+  check_tensor(w, "conv2d", Kernels::cpu_and_cuda);
   check(x.rank() == 4, "conv2d", "expected images [N, H, W, C], got shape ", x.shape());
   check(w.rank() == 4, "conv2d", "expected weights [out, in, kernel height, kernel width], got shape ", w.shape());
   check(x.shape(3) == w.shape(1), "conv2d", "expected as many channels in images as in weights, got ", x.shape(),

@@ -22,10 +22,13 @@ Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor resi
   const auto packed = packed_copies(w);
   dispatch_float(x.dtype(), "linear", [&]<class T>() {
     T* sums = y.mutable_data<T>();
-    on_device(x.device(), "linear", [&] {
-      kernels::cpu::matmul(sums, x.data<T>(), w.data<T>(), shape,
-                           {bias.defined() ? bias.data<T>() : nullptr, accumulate, f}, packed.get());
-    });
+    const kernels::Epilogue<T> epilogue{bias.defined() ? bias.data<T>() : nullptr, accumulate, f};
+    on_device(
+        x.device(), "linear",
+        [&] { kernels::cpu::matmul(sums, x.data<T>(), w.data<T>(), shape, epilogue, packed.get()); },
+        [&](auto) {
+          kernels::cuda::matmul(sums, x.data<T>(), w.data<T>(), shape, epilogue, matmul_plans(x.device()));
+        });
   });
   return y;
 }
@@ -33,8 +36,8 @@ Tensor compute(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor resi
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, LinearOptions options) {
-  check_float(x, "linear");
-  check_tensor(w, "linear");
+  check_float(x, "linear", Kernels::cpu_and_cuda);
+  check_tensor(w, "linear", Kernels::cpu_and_cuda);
   check(x.rank() >= 1, "linear", "expected x of rank >= 1, got shape ", x.shape());
   check(w.rank() == 2, "linear", "expected weights [out, in], got shape ", w.shape());
   check(x.shape(-1) == w.shape(1), "linear", "expected inner dimensions to agree, got ", x.shape(), " x ", w.shape(),

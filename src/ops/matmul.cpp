@@ -41,7 +41,9 @@ Tensor compute(const Tensor& a, const Tensor& b, MatmulOptions options) {
   }
   dispatch_float(a.dtype(), "matmul", [&]<class T>() {
     T* out = y.mutable_data<T>();
-    on_device(a.device(), "matmul", [&] { kernels::cpu::matmul(out, a.data<T>(), b.data<T>(), shape); });
+    on_device(
+        a.device(), "matmul", [&] { kernels::cpu::matmul(out, a.data<T>(), b.data<T>(), shape); },
+        [&](auto) { kernels::cuda::matmul(out, a.data<T>(), b.data<T>(), shape, {}, matmul_plans(a.device())); });
   });
   return y;
 }
@@ -65,8 +67,8 @@ Tensor gradient_b(const Tensor& dy, const Tensor& a, const Shape& b_shape, Matmu
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options) {
-  check_float(a, "matmul");
-  check_tensor(b, "matmul");
+  check_float(a, "matmul", Kernels::cpu_and_cuda);
+  check_tensor(b, "matmul", Kernels::cpu_and_cuda);
   check(a.rank() >= 2 && b.rank() >= 2, "matmul", "expected operands of rank >= 2, got ", a.shape(), " x ", b.shape());
   check(a.dtype() == b.dtype(), "matmul", "expected operands of one dtype, got ", a.dtype(), " and ", b.dtype());
   check(a.device() == b.device(), "matmul", "expected operands on one device, got ", a.device(), " and ", b.device());

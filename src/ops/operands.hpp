@@ -3,6 +3,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/core/tensor.hpp"
+#include "kernels/matmul.hpp"
 #include "kernels/packed_weights.hpp"
 
 namespace clip {
@@ -31,6 +32,11 @@ inline Tensor output_from(Tensor residual, const Shape& shape, const Tensor& x) 
 inline std::shared_ptr<kernels::cpu::PackedWeights> packed_copies(const Tensor& w) {
   if (!w.device().is_cpu() || recording(w)) return nullptr;
   return std::static_pointer_cast<kernels::cpu::PackedWeights>(w.storage()->derived(kernels::cpu::make_packed_weights));
+}
+
+/// The products that the context of a GPU has planned.
+inline kernels::cuda::MatmulPlans& matmul_plans(const Device& device) {
+  return *static_cast<kernels::cuda::MatmulPlans*>(device.kept(kernels::cuda::make_matmul_plans));
 }
 
 }  // namespace clip

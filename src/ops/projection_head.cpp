@@ -12,6 +12,8 @@
 namespace clip {
 namespace {
 
+using kernels::MatmulShape;
+
 constexpr const char* op = "projection_head";
 
 /// What backward needs of the forward pass. z = dropout(y) + h.
@@ -21,19 +23,20 @@ struct Saved {
   bool needs_x;
 };
 
-/// The sum over blocks of partial sums [blocks, count].
-Tensor sum_blocks(const Tensor& partial) {
-  Tensor total({partial.numel() / partial.shape(0)}, dtype::f32, partial.device());
+/// The sum over blocks of partial sums [blocks, count]. There may be no blocks.
+Tensor sum_blocks(const Tensor& partial, std::int64_t count) {
+  Tensor total({count}, dtype::f32, partial.device());
   float* out = total.mutable_data<float>();
-  on_device(partial.device(), op,
-            [&] { kernels::cpu::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel()); });
+  on_device(
+      partial.device(), op, [&] { kernels::cpu::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel()); },
+      [&](auto stream) { kernels::cuda::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel(), stream); });
   return total;
 }
 
 Grads head_backward(const Tensor& dout, const Saved& saved) {
   const std::int64_t rows = saved.x.shape(0), in = saved.x.shape(1), out = saved.h.shape(1);
-  const std::int64_t blocks = kernels::head_blocks(rows);
   const Tensor& like = saved.h;
+  const std::int64_t blocks = like.device().is_cuda() ? kernels::cuda::head_blocks(rows) : kernels::head_blocks(rows);
   Tensor dh = empty_like(like), dactivated = empty_like(like);
   Tensor dy = saved.mask.p > 0 ? empty_like(like) : dh;
   Tensor dprojection = empty_like(saved.projection), dfc = empty_like(saved.fc);
@@ -44,19 +47,35 @@ Grads head_backward(const Tensor& dout, const Saved& saved) {
     T *const g_slope = dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
     T *const w2 = dfc.mutable_data<T>(), *const x_slope = saved.needs_x ? dx.mutable_data<T>() : nullptr;
     float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
-    on_device(like.device(), op, [&] {
-      using kernels::cpu::matmul;
-      kernels::cpu::head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(),
-                                       saved.mean.data<float>(), saved.rstd.data<float>(), saved.norm.data<float>(),
-                                       saved.mask, rows, out);
-      matmul(w2, y_slope, saved.activated.data<T>(), {.m = out, .n = out, .k = rows, .transpose_a = true});
-      matmul(g_slope, y_slope, saved.fc.data<T>(), {.m = rows, .n = out, .k = out});
-      kernels::cpu::head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
-      matmul(w1, h_slope, saved.x.data<T>(), {.m = out, .n = in, .k = rows, .transpose_a = true});
-      if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), {.m = rows, .n = in, .k = out});
-    });
+    const MatmulShape fc_back{.m = out, .n = out, .k = rows, .transpose_a = true},
+        y_back{.m = rows, .n = out, .k = out};
+    const MatmulShape projection_back{.m = out, .n = in, .k = rows, .transpose_a = true};
+    const MatmulShape h_back{.m = rows, .n = in, .k = out};
+    on_device(
+        like.device(), op,
+        [&] {
+          using namespace kernels::cpu;
+          head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
+                             saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out);
+          matmul(w2, y_slope, saved.activated.data<T>(), fc_back);
+          matmul(g_slope, y_slope, saved.fc.data<T>(), y_back);
+          head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
+          matmul(w1, h_slope, saved.x.data<T>(), projection_back);
+          if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back);
+        },
+        [&](auto stream) {
+          using namespace kernels::cuda;
+          MatmulPlans& plans = matmul_plans(like.device());
+          head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
+                             saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out, stream);
+          matmul(w2, y_slope, saved.activated.data<T>(), fc_back, {}, plans);
+          matmul(g_slope, y_slope, saved.fc.data<T>(), y_back, {}, plans);
+          head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out, stream);
+          matmul(w1, h_slope, saved.x.data<T>(), projection_back, {}, plans);
+          if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back, {}, plans);
+        });
   });
-  const Tensor sums = sum_blocks(tail_parts), dprojection_bias = sum_blocks(h_parts);
+  const Tensor sums = sum_blocks(tail_parts, 3 * out), dprojection_bias = sum_blocks(h_parts, out);
   const auto part = [&](std::int64_t i) { return sums.view(i * out, {out}); };
   return Grads{dx, dprojection, to(dprojection_bias, like.dtype()), dfc, to(part(2), like.dtype()), part(0), part(1)};
 }
@@ -64,10 +83,10 @@ Grads head_backward(const Tensor& dout, const Saved& saved) {
 }  // namespace
 
 Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const ProjectionOptions& options) {
-  check_float(x, op);
+  check_float(x, op, Kernels::cpu_and_cuda);
   for (const Tensor* t : {&weights.projection, &weights.projection_bias, &weights.fc, &weights.fc_bias, &weights.norm,
                           &weights.norm_bias})
-    check_tensor(*t, op);
+    check_tensor(*t, op, Kernels::cpu_and_cuda);
   check(x.rank() == 2 && weights.projection.rank() == 2 && weights.projection.shape(1) == x.shape(1), op,
         "expected x [N, in] and a projection [out, in], got ", x.shape(), " and ", weights.projection.shape());
   check(options.dropout >= 0 && options.dropout <= 1, op, "expected a dropout within [0, 1], got ", options.dropout);
@@ -92,16 +111,29 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
     T *const h_out = h.mutable_data<T>(), *const activated_out = activated.mutable_data<T>();
     T *const z_out = z.mutable_data<T>(), *const y_out = y.mutable_data<T>();
     float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
-    on_device(x.device(), op, [&] {
-      using namespace kernels::cpu;
-      matmul(h_out, x.data<T>(), weights.projection.data<T>(), {.m = rows, .n = out, .k = in, .transpose_b = true},
-             {.bias = weights.projection_bias.data<T>()}, packed_projection.get());
-      activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel());
-      matmul(z_out, activated.data<T>(), weights.fc.data<T>(), {.m = rows, .n = out, .k = out, .transpose_b = true},
-             {.bias = weights.fc_bias.data<T>()}, packed_fc.get());
-      head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
-                        options.eps, mask, rows, out);
-    });
+    const MatmulShape first{.m = rows, .n = out, .k = in, .transpose_b = true};
+    const MatmulShape second{.m = rows, .n = out, .k = out, .transpose_b = true};
+    const kernels::Epilogue<T> first_bias{.bias = weights.projection_bias.data<T>()};
+    const kernels::Epilogue<T> second_bias{.bias = weights.fc_bias.data<T>()};
+    on_device(
+        x.device(), op,
+        [&] {
+          using namespace kernels::cpu;
+          matmul(h_out, x.data<T>(), weights.projection.data<T>(), first, first_bias, packed_projection.get());
+          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel());
+          matmul(z_out, activated.data<T>(), weights.fc.data<T>(), second, second_bias, packed_fc.get());
+          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
+                            options.eps, mask, rows, out);
+        },
+        [&](auto stream) {
+          using namespace kernels::cuda;
+          MatmulPlans& plans = matmul_plans(x.device());
+          matmul(h_out, x.data<T>(), weights.projection.data<T>(), first, first_bias, plans);
+          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel(), stream);
+          matmul(z_out, activated.data<T>(), weights.fc.data<T>(), second, second_bias, plans);
+          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
+                            options.eps, mask, rows, out, stream);
+        });
   });
   return record(op, y, {x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias},
                 [saved = Saved{x, h, activated, z, mean, rstd, weights.projection, weights.fc, norm, mask,

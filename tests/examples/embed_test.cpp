@@ -11,6 +11,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
@@ -42,11 +43,15 @@ TEST_CASE("embed writes a row for each line", "[embed]") {
   const std::vector<std::string> texts = {"a dog", "", "A beach on a dog"};
   const TextEncoder encoder = TextEncoder::load(models.text);
 
-  const Outcome outcome = embed({"--model", models.text, "--text", lines, "--output", out, "--batch", "2"});
-  REQUIRE(outcome.status == 0);
-  CHECK(outcome.out.empty());
-  CHECK(contains(outcome.error, "3 texts"));
-  CHECK(compare(read_npy(out), encoder(texts)).relative < 1e-6);
+  for (const Device& device : devices()) {
+    const Outcome outcome =
+        embed({"--model", models.text, "--text", lines, "--output", out, "--batch", "2", "--device", device.name()});
+    REQUIRE(outcome.status == 0);
+    CHECK(outcome.out.empty());
+    CHECK(contains(outcome.error, device.name() + ", f32, "));
+    CHECK(contains(outcome.error, "3 texts"));
+    CHECK(compare(read_npy(out), encoder(texts)).relative < 1e-5);
+  }
 
   REQUIRE(embed({"--model", models.text, "--text", lines, "--tokens", out, "--quiet"}).error.empty());
   CHECK(read_npy(out).to_vector<std::int32_t>() ==
@@ -77,8 +82,11 @@ TEST_CASE("embed writes a row for each picture, and its path", "[embed]") {
   const std::vector<fs::path> files = {pictures / "a.JPG", pictures / "b.png"};
   ImageEncoder encoder = ImageEncoder::load(models.image);
 
-  REQUIRE(embed({"--model", models.image, "--images", pictures, "--output", out}).status == 0);
-  CHECK(compare(read_npy(out), encoder(files)).relative < 1e-6);
+  for (const Device& device : devices()) {
+    REQUIRE(embed({"--model", models.image, "--images", pictures, "--output", out, "--device", device.name()}).status ==
+            0);
+    CHECK(compare(read_npy(out), encoder(files)).relative < 1e-5);
+  }
   CHECK(read_file(out + ".paths.txt") == files[0].string() + "\n" + files[1].string() + "\n");
   REQUIRE(embed({"--model", models.image, "--images", pictures, "--pixels", out}).status == 0);
   CHECK(compare(read_npy(out), permute(encoder.preprocess(files), {0, 3, 1, 2})).relative == 0);

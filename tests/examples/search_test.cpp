@@ -12,6 +12,7 @@
 #include "tests/models/hash_weights.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/data.hpp"
 #include "tests/support/run_program.hpp"
 
@@ -62,20 +63,22 @@ TEST_CASE("search finds what the index of the run finds", "[search]") {
   const Index index = RunIndex::load(run.path()).images;
   const std::vector<Hit> expected = index.search_all(run.encoder().embed_texts(query), 3).front();
 
-  const Outcome outcome =
-      run_program("search", base + std::vector<std::string>{"--query", query[0], "-k", "3", "--json"});
-  REQUIRE(outcome.status == 0);
-  const Json json = Json::parse(outcome.out);
-  REQUIRE(json.size() == 1);
-  CHECK(json[0]["query"] == query[0]);
-  REQUIRE(json[0]["hits"].size() == 3);
-  for (std::size_t i = 0; i < 3; ++i) {
-    const Json& hit = json[0]["hits"][i];
-    const RunPicture& picture = run.pictures[static_cast<std::size_t>(expected[i].row)];
-    CHECK(hit["rank"] == i + 1);
-    CHECK(hit["score"].get<float>() == Approx(expected[i].score).epsilon(1e-5));
-    CHECK(hit["path"] == picture.path.string());
-    CHECK(hit["caption"] == picture.captions[0]);
+  for (const Device& device : devices()) {
+    const Outcome outcome = run_program(
+        "search", base + std::vector<std::string>{"--query", query[0], "-k", "3", "--json", "--device", device.name()});
+    REQUIRE(outcome.status == 0);
+    const Json json = Json::parse(outcome.out);
+    REQUIRE(json.size() == 1);
+    CHECK(json[0]["query"] == query[0]);
+    REQUIRE(json[0]["hits"].size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Json& hit = json[0]["hits"][i];
+      const RunPicture& picture = run.pictures[static_cast<std::size_t>(expected[i].row)];
+      CHECK(hit["rank"] == i + 1);
+      CHECK(hit["score"].get<float>() == Approx(expected[i].score).epsilon(1e-5));
+      CHECK(hit["path"] == picture.path.string());
+      CHECK(hit["caption"] == picture.captions[0]);
+    }
   }
 
   const std::string grid = run.folder / "grid.png";
@@ -217,16 +220,19 @@ TEST_CASE("evaluate reports recall in both directions", "[evaluate]") {
   const RetrievalRecall expected =
       retrieval_recall(encoder.embed_texts(texts), encoder.embed_images(files), picture_of);
 
-  const Outcome outcome = run_program("evaluate", {"--run", run.path(), "--json", "--quiet"});
-  REQUIRE(outcome.status == 0);
-  const Json json = Json::parse(outcome.out);
-  CHECK(json["split"] == "test");
-  CHECK(json["queries"] == texts.size());
-  CHECK(json["gallery"] == files.size());
-  CHECK(json["t2i"]["r1"] == expected.text_to_image.r1);
-  CHECK(json["t2i"]["median_rank"] == expected.text_to_image.median_rank);
-  CHECK(json["i2t"]["r5"] == expected.image_to_text.r5);
-  CHECK(json["i2t"]["r10"] == expected.image_to_text.r10);
+  for (const Device& device : devices()) {
+    const Outcome outcome =
+        run_program("evaluate", {"--run", run.path(), "--json", "--quiet", "--device", device.name()});
+    REQUIRE(outcome.status == 0);
+    const Json json = Json::parse(outcome.out);
+    CHECK(json["split"] == "test");
+    CHECK(json["queries"] == texts.size());
+    CHECK(json["gallery"] == files.size());
+    CHECK(json["t2i"]["r1"] == expected.text_to_image.r1);
+    CHECK(json["t2i"]["median_rank"] == expected.text_to_image.median_rank);
+    CHECK(json["i2t"]["r5"] == expected.image_to_text.r5);
+    CHECK(json["i2t"]["r10"] == expected.image_to_text.r10);
+  }
   const Outcome table = run_program("evaluate", {"--run", run.path(), "--quiet"});
   CHECK(table.out.find("text to image") != std::string::npos);
   const Outcome none = run_program("evaluate", {"--run", run.path(), "--split", "val"});

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <regex>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "src/io/json.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 #include "tests/support/sanitized.hpp"
@@ -103,6 +105,25 @@ TEST_CASE("a data set is trained on, evaluated and searched", "[train_flickr8k]"
       run_program("search", {"--run", job.folder / "run/model", "--images", job.folder / "data/Images", "--query", "a"})
           .status == 0);
   CHECK(contains(judged.out, "\"queries\": 15"));
+}
+
+TEST_CASE("training on a GPU has the losses it has on the CPU", "[train_flickr8k]") {
+  if (devices().size() == 1) return;
+  const Job job;
+  const auto losses = [&](const std::string& run, std::vector<std::string> more) {
+    more.insert(more.end(), {"--dropout", "0", "--ema", "0.5"});
+    const Outcome trained = job.train(run, more);
+    INFO(trained.error);
+    REQUIRE(trained.status == 0);
+    std::vector<double> all;
+    std::istringstream lines(read_file(job.folder / run / "metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);)
+      for (const char* key : {"train_loss", "val_loss"}) all.push_back(nlohmann::json::parse(line)[key]);
+    return all;
+  };
+  const std::vector<double> cpu = losses("cpu", {}), cuda = losses("cuda", {"--device", "cuda"});
+  REQUIRE(cpu.size() == 4);
+  for (std::size_t i = 0; i < cpu.size(); ++i) CHECK(cuda[i] == Approx(cpu[i]).epsilon(1e-4));
 }
 
 TEST_CASE("a finished run is not overwritten, and another configuration not mixed in", "[train_flickr8k]") {

@@ -15,6 +15,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -37,10 +38,11 @@ const BertConfig distilbert_base = {.token_types = 0, .layers = 6};
 
 /// Each layer, the pooled results, and the gradients of all parameters.
 template <class Model>
-void check_small(const Model& reference_model, const std::string& name) {
+void check_small(const BertConfig& config, const std::string& name, const Device& device) {
+  INFO(name << " on " << device);
   const SafeTensors expected = golden(name);
-  const Tokens batch = hash_tokens(60, {7, 1, 12});
-  Model model = reference_model;
+  const Tokens batch = hash_tokens(60, {7, 1, 12}, device);
+  Model model = hash_filled<Model>(config, device);
   requires_grad(model);
 
   Tensor x = model.embeddings(batch);
@@ -55,7 +57,7 @@ void check_small(const Model& reference_model, const std::string& name) {
   CHECK(compare(model.cls(batch), expected.read("cls")).relative < 1e-5);
   CHECK(compare(states.mean(), expected.read("mean")).relative < 1e-5);
 
-  backward(sum(states.rows * hash_tensor("dy", states.rows.shape())));
+  backward(sum(states.rows * to(hash_tensor("dy", states.rows.shape()), device)));
   for (const Member& member : members(model)) {
     if (member.name.starts_with("pooler")) continue;  // not reached
     INFO(member.name);
@@ -72,8 +74,10 @@ void check_small(const Model& reference_model, const std::string& name) {
 }
 
 TEST_CASE("a small DistilBERT and BERT have the reference's values and gradients", "[bert]") {
-  check_small(hash_filled<DistilBert>(small_distilbert), "distilbert_small");
-  check_small(hash_filled<Bert>(small_bert), "bert_small");
+  for (const Device& device : devices()) {
+    check_small<DistilBert>(small_distilbert, "distilbert_small", device);
+    check_small<Bert>(small_bert, "bert_small", device);
+  }
 }
 
 template <class Model>
@@ -126,7 +130,15 @@ TEST_CASE("a BERT loads from a folder, under the names that files have", "[bert]
 
   save(model, folder / "model.safetensors");
   CHECK(compare(Bert::load(folder.path())(batch).rows, expected).relative == 0);
-  CHECK(Bert::load(folder.path(), {}, dtype::bf16)(batch).rows.dtype() == dtype::bf16);
+  for (const Device& device : devices()) {
+    INFO("on " << device);
+    const Tokens there = hash_tokens(60, {7, 1, 12}, device);
+    CHECK(compare(Bert::load(folder.path(), device)(there).rows, expected).relative < 1e-5);
+    const Tensor low = Bert::load(folder.path(), device, dtype::bf16)(there).rows;
+    CHECK(low.dtype() == dtype::bf16);
+    CHECK(low.device() == device);
+    CHECK(compare(low, expected).cosine > 0.999);
+  }
   save_renamed(model, folder / "model.safetensors", [](std::string name) {
     const std::size_t norm = name.find("LayerNorm.");
     if (norm != std::string::npos) name.replace(norm + 10, name.size(), name.ends_with("weight") ? "gamma" : "beta");

@@ -14,6 +14,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -38,17 +39,19 @@ const char* const small_json = R"({"model_type": "clip", "projection_dim": 16,
   "vision_config": {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2,
                     "image_size": 32, "patch_size": 8, "hidden_act": "quick_gelu"}})";
 
-Tokens small_tokens() { return end_tokens(60, {7, 2, 12}, {6, 1, 8}); }
+Tokens small_tokens(const Device& device = {}) { return end_tokens(60, {7, 2, 12}, {6, 1, 8}, device); }
 
-TEST_CASE("a small CLIP has the reference's values and gradients", "[clip]") {
+void check_small(const Device& device) {
+  INFO("on " << device);
   const SafeTensors expected = golden("clip_small");
-  Clip model = hash_filled<Clip>(small);
+  Clip model = hash_filled<Clip>(small, device);
   requires_grad(model);
-  const Tensor images = hash_images(3, 32), text = model.embed_texts(small_tokens());
+  const Tensor images = hash_images(3, 32, device), text = model.embed_texts(small_tokens(device));
   const Tensor image = model.embed_images(images);
   CHECK(compare(text, expected.read("text")).relative < 1e-5);
   CHECK(compare(image, expected.read("image")).relative < 1e-5);
-  backward(sum(text * hash_tensor("dy.text", {3, 16})) + sum(image * hash_tensor("dy.image", {3, 16})));
+  backward(sum(text * to(hash_tensor("dy.text", {3, 16}), device)) +
+           sum(image * to(hash_tensor("dy.image", {3, 16}), device)));
   for (const Member& member : members(model)) {
     INFO(member.name);
     if (member.name == "logit_scale") continue;  // not reached
@@ -59,11 +62,15 @@ TEST_CASE("a small CLIP has the reference's values and gradients", "[clip]") {
       CHECK(compare(gradient, expected.read("grad." + member.name)).relative < 1e-4);
   }
   const NoGrad guard;  // the fused path
-  CHECK(compare(model.embed_texts(small_tokens()), expected.read("text")).relative < 1e-5);
+  CHECK(compare(model.embed_texts(small_tokens(device)), expected.read("text")).relative < 1e-5);
   CHECK(compare(model.embed_images(images), expected.read("image")).relative < 1e-5);
   const Tensor cosines = matmul(l2_normalize(image.detach()), l2_normalize(text.detach()), {.transpose_b = true});
   CHECK(compare(cosines, expected.read("cosines")).relative < 1e-5);
   CHECK(compare(softmax(cosines * exp(model.logit_scale.detach())), expected.read("probabilities")).relative < 1e-5);
+}
+
+TEST_CASE("a small CLIP has the reference's values and gradients", "[clip]") {
+  for (const Device& device : devices()) check_small(device);
 }
 
 TEST_CASE("a CLIP's score has the reference's gradient with respect to the pictures", "[clip]") {
@@ -98,17 +105,18 @@ TEST_CASE("a CLIP with GELU and the old number of the end token has the referenc
   CHECK(compare(hash_filled<Clip>(config).embed_images(hash_images(3, 48)), expected.read("image")).relative > 1e-4);
 }
 
-TEST_CASE("a CLIP with OpenAI's ResNet has the reference's values and gradients", "[clip]") {
+void check_small_resnet(const Device& device) {
+  INFO("on " << device);
   const SafeTensors expected = golden("clip_resnet_small");
   ClipConfig config = small;
   config.projection = 12;
   config.resnet = ClipResNetConfig{.depths = {1, 2, 1, 1}, .width = 4, .heads = 4, .image_size = 64};
-  Clip model = hash_filled<Clip>(config);
+  Clip model = hash_filled<Clip>(config, device);
   requires_grad(model);
-  const Tensor images = hash_images(2, 64).requires_grad();
+  const Tensor images = hash_images(2, 64, device).requires_grad();
   const Tensor image = model.embed_images(images);
   CHECK(compare(image, expected.read("image")).relative < 1e-5);
-  backward(sum(image * hash_tensor("dy.image", {2, 12})));
+  backward(sum(image * to(hash_tensor("dy.image", {2, 12}), device)));
   CHECK(compare(images.grad(), expected.read("grad.images")).relative < 1e-4);
   int compared = 0;
   for (const Member& member : members(model))
@@ -118,6 +126,10 @@ TEST_CASE("a CLIP with OpenAI's ResNet has the reference's values and gradients"
       ++compared;
     }
   CHECK(compared == 7);
+}
+
+TEST_CASE("a CLIP with OpenAI's ResNet has the reference's values and gradients", "[clip]") {
+  for (const Device& device : devices()) check_small_resnet(device);
 }
 
 TEST_CASE("texts of a CLIP end at their end token", "[clip]") {
@@ -157,8 +169,12 @@ TEST_CASE("a CLIP loads from a folder as Hugging Face writes it", "[clip]") {
   const Clip half = Clip::load(folder.path(), {}, dtype::bf16);
   CHECK(half.text_projection.dtype() == dtype::bf16);
   CHECK(half.logit_scale.item() == 4.6052f);
-  CHECK(compare(half.embed_images(images), model.embed_images(images)).cosine > 0.999);
-  CHECK(compare(half.embed_texts(small_tokens()), model.embed_texts(small_tokens())).cosine > 0.999);
+  for (const Device& device : devices()) {
+    INFO("on " << device);
+    const Clip there = Clip::load(folder.path(), device, dtype::bf16);
+    CHECK(compare(there.embed_images(to(images, device)), model.embed_images(images)).cosine > 0.999);
+    CHECK(compare(there.embed_texts(small_tokens(device)), model.embed_texts(small_tokens())).cosine > 0.999);
+  }
 
   const auto load = [&] { return Clip::load(folder.path()); };
   tensors.pop_back();

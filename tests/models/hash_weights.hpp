@@ -37,8 +37,9 @@ inline Tensor hash_tensor(std::string_view name, const Shape& shape) {
 
 /// Fills a module made with `Init::none()`.
 template <class Module>
-void hash_fill(Module& module) {
-  for (const Member& member : members(module)) *member.tensor = hash_tensor(member.name, member.tensor->shape());
+void hash_fill(Module& module, const Device& device = {}) {
+  for (const Member& member : members(module))
+    *member.tensor = to(hash_tensor(member.name, member.tensor->shape()), device);
 }
 
 }  // namespace clip::test

@@ -9,6 +9,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/inputs.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -24,14 +25,15 @@ const ResNetConfig resnet18 = {
 const ResNetConfig resnet50 = {.classes = 1000};
 const ResNetConfig timm_resnet = {.depths = {1, 2, 1, 1}, .widths = {32, 64, 96, 128}, .classes = 10};
 
-void check_small(const ResNetConfig& config, const std::string& name, Mode mode) {
+void check_small(const ResNetConfig& config, const std::string& name, Mode mode, const Device& device) {
+  INFO(name << " on " << device);
   const SafeTensors expected = golden(name + (mode == Mode::training ? "_training" : "_inference"));
-  ResNet model = hash_filled<ResNet>(config);
+  ResNet model = hash_filled<ResNet>(config, device);
   requires_grad(model);
-  const Tensor x = hash_images(3, 33).requires_grad();
+  const Tensor x = hash_images(3, 33, device).requires_grad();
   const Tensor features = model(x, mode);
   CHECK(compare(features, expected.read("features")).relative < 1e-5);
-  backward(sum(features * hash_tensor("dy", features.shape())));
+  backward(sum(features * to(hash_tensor("dy", features.shape()), device)));
   CHECK(compare(x.grad(), expected.read("grad.images")).relative < 1e-4);
   for (const Member& member : members(model)) {
     INFO(member.name);
@@ -40,14 +42,17 @@ void check_small(const ResNetConfig& config, const std::string& name, Mode mode)
     else if (mode == Mode::training)
       CHECK(compare(*member.tensor, expected.read(member.name)).relative < 1e-5);
   }
-  if (mode == Mode::inference) CHECK(compare(model.folded()(x.detach()), expected.read("features")).relative < 1e-5);
+  if (mode == Mode::training) return;
+  CHECK(compare(model.folded()(x.detach()), expected.read("features")).relative < 1e-5);
+  CHECK(compare(model.folded(dtype::bf16)(x.detach()), expected.read("features")).cosine > 0.999);
 }
 
 TEST_CASE("small ResNets have the reference's values and gradients, in inference and in training", "[resnet]") {
-  for (const Mode mode : {Mode::inference, Mode::training}) {
-    check_small(small_basic, "resnet_basic", mode);
-    check_small(small_bottleneck, "resnet_bottleneck", mode);
-  }
+  for (const Device& device : devices())
+    for (const Mode mode : {Mode::inference, Mode::training}) {
+      check_small(small_basic, "resnet_basic", mode, device);
+      check_small(small_bottleneck, "resnet_bottleneck", mode, device);
+    }
 }
 
 void check_whole(const ResNetConfig& config, const std::string& name, std::int64_t size) {
@@ -88,6 +93,8 @@ TEST_CASE("a ResNet loads from a folder", "[resnet]") {
   save(model, folder / "model.safetensors");
   const Tensor x = hash_images(2, 32);
   CHECK(compare(ResNet::load(folder.path()).logits(x), model.logits(x)).relative == 0);
+  for (const Device& device : devices())
+    CHECK(compare(ResNet::load(folder.path(), device).logits(to(x, device)), model.logits(x)).relative < 1e-5);
   model.classifier.reset();
   save(model, folder / "model.safetensors");
   ResNet headless = ResNet::load(folder.path());

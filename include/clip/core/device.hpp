@@ -29,6 +29,9 @@ class Device {
   void synchronize() const;
   /// The CUDA stream as a `cudaStream_t`; null on the CPU.
   void* stream() const;
+  /// What kernels keep for this GPU and its stream (handles of libraries, plans), one for each `make`, which makes it
+  /// at its first use. It goes with the context.
+  void* kept(std::shared_ptr<void> (*make)(void* stream)) const;
 
   /// 64-byte aligned memory. Throws `Error` with the number of bytes when there is not enough.
   void* allocate(std::size_t bytes) const;

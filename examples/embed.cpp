@@ -21,6 +21,7 @@
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/permute.hpp"
 #include "examples/support/clip_rows.hpp"
+#include "examples/support/picture_batches.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
 #include "src/io/folder.hpp"

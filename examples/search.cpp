@@ -100,8 +100,8 @@ struct Searched {
   RunIndex index;
 };
 Searched load_clip(const Program& program, const Options& options) {
-  check(ClipEncoder::is_in(options.model) || !is_folder(options.model / "image"), "--model", quoted(options.model),
-        " holds two encoders, not a CLIP: give it with --run");
+  check(ClipEncoder::is_in(options.model) || !is_folder(options.model / "image"), "--model", "expected a CLIP in ",
+        quoted(options.model), ", got two encoders: search with them by --run");
   const auto encoder =
       std::make_shared<ClipEncoder>(ClipEncoder::load(options.model, program.device(), program.type()));
   QueryEncoder queries{

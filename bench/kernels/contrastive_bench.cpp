@@ -29,15 +29,10 @@ void soft_target_loss(benchmark::State& state) {
   float* const out = numbers.mutable_data<float>();
   float* const memory = scratch.mutable_data<float>();
   const kernels::ContrastiveGradients gradients{dtext.mutable_data<float>(), dimage.mutable_data<float>(), out + 1};
-  report_flops(state,
-               (n <= 1024 ? 16
-                : alike   ? 18
-                          : 12) *
-                   n * n * d,
-               [&] {
-                 kernels::cpu::soft_target_loss(out, gradients, text.data<float>(), image.data<float>(), 1, false, n, d,
-                                                memory);
-               });
+  const std::int64_t products = n <= 1024 ? 16 : alike ? 18 : 12;
+  report_flops(state, products * n * n * d, [&] {
+    kernels::cpu::soft_target_loss(out, gradients, text.data<float>(), image.data<float>(), 1, false, n, d, memory);
+  });
 }
 BENCHMARK(soft_target_loss)
     ->ArgNames({"n", "alike"})

@@ -12,7 +12,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
-#include "examples/support/pictures.hpp"
+#include "examples/support/picture_batches.hpp"
 
 namespace clip {
 namespace {

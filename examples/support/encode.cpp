@@ -15,7 +15,7 @@
 #include "clip/io/hash.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/embedding.hpp"
-#include "examples/support/pictures.hpp"
+#include "examples/support/picture_batches.hpp"
 
 namespace clip {
 namespace {

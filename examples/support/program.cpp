@@ -39,7 +39,7 @@ void catch_interrupts() {
 }
 bool interrupted() { return was_interrupted != 0; }
 void stop_if_interrupted() {
-  if (interrupted()) throw Error("interrupted; the same command goes on from what a cache or a checkpoint holds");
+  if (interrupted()) throw Error("interrupted; what a cache or a checkpoint holds is not made again");
 }
 
 Option& Option::required() {
@@ -103,8 +103,8 @@ Option Program::option(const std::string& name, OptionValue value, const std::st
 
 void Program::add_compute_options() {
   option("--device", &device_name_, "cpu, cuda or cuda:N (default: the CPU)");
-  option("--dtype", &dtype_, "f32 (default), bf16, f16, or auto for the fastest that the hardware runs well")
-      .one_of({"f32", "bf16", "f16", "auto"});
+  option("--dtype", &dtype_, "f32 (default), bf16, or auto for the fastest that the hardware runs well")
+      .one_of({"f32", "bf16", "auto"});
   option("--threads", &threads_, "threads on the CPU (default: one for each core)").between(1, most_threads());
   option("--seed", &seed_, "of all random numbers (default 0)");
   option("--quiet", &quiet, "no progress on stderr");
@@ -121,7 +121,6 @@ const Device& Program::device() const {
 }
 
 dtype Program::type() const {
-  check(dtype_ != "f16", "--dtype", "f16 is not computed: choose f32, bf16 or auto");
   if (dtype_ == "auto") return has_fast_bf16(device()) ? dtype::bf16 : dtype::f32;
   return dtype_ == "bf16" ? dtype::bf16 : dtype::f32;
 }

@@ -7,7 +7,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "examples/support/pair_encoder.hpp"
-#include "examples/support/pictures.hpp"
+#include "examples/support/picture_batches.hpp"
 #include "src/io/folder.hpp"
 
 namespace clip {

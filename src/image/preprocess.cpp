@@ -96,7 +96,7 @@ void Preprocessor::write(float* out, const std::filesystem::path& file) const {
   try {
     write(out, image);
   } catch (const Error& error) {
-    fail("preprocess", "cannot use ", quoted(file), ": ", error.what());
+    fail("image", quoted(file), ": ", error.what());
   }
 }
 

@@ -67,8 +67,9 @@ Tensor ClipGuide::score(const Tensor& pictures, const Part& part) const {
         "expected the model's preprocessing to resize with a bicubic or bilinear filter");
   const auto [resized, crop] =
       encoder_.preprocess.placement({static_cast<int>(window.width), static_cast<int>(window.height)});
-  check(crop.left >= 0 && crop.top >= 0, "clip_guide", "expected pictures resized to at least ", crop.width, " x ",
-        crop.height, ", got ", resized.width, " x ", resized.height);
+  check(resized.width >= crop.width && resized.height >= crop.height, "clip_guide",
+        "expected pictures resized to at least ", crop.width, " x ", crop.height, ", got ", resized.width, " x ",
+        resized.height);
   const Device& device = pictures.device();
   const Tensor columns = weights_of(s.filter, width, window.x, window.width, resized.width, crop.left, crop.width);
   const Tensor rows = weights_of(s.filter, height, window.y, window.height, resized.height, crop.top, crop.height);

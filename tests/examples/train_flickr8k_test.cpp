@@ -100,7 +100,7 @@ TEST_CASE("a data set is trained on, evaluated and searched", "[train_flickr8k]"
                  "or, where it is a model, --images to search with it"));
   CHECK(contains(
       run_program("search", {"--model", job.folder / "run/model", "--images", job.folder / "data/Images"}).error,
-      "holds two encoders, not a CLIP: give it with --run"));
+      "got two encoders: search with them by --run"));
   CHECK(
       run_program("search", {"--run", job.folder / "run/model", "--images", job.folder / "data/Images", "--query", "a"})
           .status == 0);

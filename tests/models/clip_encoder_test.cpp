@@ -135,6 +135,13 @@ TEST_CASE("a CLIP guides pictures of any size toward a prompt", "[clip]") {
   CHECK(throws_with([&] { guide.score(pixels, {.x = 30, .y = 5, .width = 30, .height = 20}); },
                     "expected a part of 50 x 40, got 30 x 20 at 30, 5"));
   CHECK(throws_with([&] { guide.score(zeros({3, 8, 8})); }, "expected pictures f32 [N, H, W, 3]"));
+  ClipEncoder smaller = encoder;  // a pixel less than its crop
+  Preprocessing settings = encoder.preprocess.settings();
+  settings.pipeline = Pipeline::openai;
+  settings.shorter_side = 31;
+  smaller.preprocess = Preprocessor(settings);
+  CHECK(throws_with([&] { ClipGuide(smaller, "the cat").score(pixels); },
+                    "expected pictures resized to at least 32 x 32"));
 }
 
 TEST_CASE("a CLIP guides pictures as PyTorch's differentiable preprocessing does", "[clip]") {

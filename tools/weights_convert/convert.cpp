@@ -142,6 +142,7 @@ void add_files(ModelFolder& folder, const WeightsFile& input, Architecture archi
   const auto known = options.preprocess ? options.preprocess : known_preprocess(input.path().filename().string());
   const Json config = preprocessor_config(known.value_or(Preprocess::torchvision_v1));
   folder.files["preprocessor_config.json"] = config.dump(2) + "\n";
+  folder.files.erase("processor_config.json");
   notes.push_back("preprocessor_config.json of " + config["weights"].get<std::string>() +
                   (known ? "" : ", assumed: the weights do not tell; --preprocess chooses another"));
 }

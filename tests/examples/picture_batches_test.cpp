@@ -1,4 +1,4 @@
-#include "examples/support/pictures.hpp"
+#include "examples/support/picture_batches.hpp"
 
 #include <algorithm>
 #include <cmath>

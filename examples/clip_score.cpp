@@ -10,6 +10,7 @@
 #include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
 #include "clip/ops/arithmetic.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/reduce.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/pictures.hpp"
@@ -35,7 +36,7 @@ void score(const Program& program, const Options& options) {
   const Tensor texts = embed_texts(program, encoder, captions);
   const Tensor images = embed_pictures(program, encoder, files, false).rows;
   const Tensor scores = clip_score(images, texts);
-  const Tensor logits = sum(images * texts, {1}) * exp(encoder.model.logit_scale);
+  const Tensor logits = sum(images * texts, {1}) * to(exp(encoder.model.logit_scale), Device::cpu());
   Json all = Json::array();
   for (std::size_t i = 0; i < files.size(); ++i) {
     const float value = scores.data<float>()[i], logit = logits.data<float>()[i];

@@ -10,6 +10,7 @@
 #include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
 #include "clip/ops/arithmetic.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/matmul.hpp"
 #include "clip/ops/reduce.hpp"
@@ -80,7 +81,7 @@ void zero_shot(const Program& program, const Options& options) {
   const Tensor classes = embed_labels(program, encoder, labels, templates);
   const PictureRows pictures = embed_pictures(program, encoder, files, options.skip_bad);
   const Tensor cosines = matmul(pictures.rows, classes, {.transpose_b = true});
-  const Tensor probabilities = softmax(cosines * exp(encoder.model.logit_scale));
+  const Tensor probabilities = softmax(cosines * to(exp(encoder.model.logit_scale), Device::cpu()));
   const std::vector<std::vector<Hit>> best = Index::build(classes).search_all(pictures.rows, options.k);
   Json all = Json::array();
   for (std::size_t i = 0; i < pictures.files.size(); ++i) {

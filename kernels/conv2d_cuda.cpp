@@ -90,7 +90,7 @@ struct Plan {
          "describing a convolution");
     call(cudnnSetActivationDescriptor(
              activation, fused_activation == Activation::relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
-             CUDNN_NOT_PROPAGATE_NAN, 0),
+             CUDNN_PROPAGATE_NAN, 0),
          "describing an activation");
   }
 };
@@ -159,8 +159,8 @@ class ConvolutionPlans {
         call(status, "convolving");
         return apply_epilogue<T>(y, nullptr, rest, s.y_size() / s.out, s.out, stream);
       }
-      plan.fused = false;  // it says so only when asked to run
-      choose_forward(plan, s);
+      choose_forward(plan, s);  // it says so only when asked to run
+      plan.fused = false;
     }
     call(cudnnConvolutionForward(handle_, &one, plan.x, x, plan.w, w, plan.how,
                                  static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm),

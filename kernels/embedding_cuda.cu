@@ -7,6 +7,7 @@
 //   place    a row's place is its entry's start + its chunk's offset + how many rows before it in the chunk have its id
 #include "kernels/embedding.hpp"
 
+#include "kernels/device/cells.cuh"
 #include "kernels/device/elements.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/shared.cuh"
@@ -149,14 +150,7 @@ void embedding_forward(void* y, const void* table, const I* ids, std::int64_t ro
            static_cast<Unit*>(y), static_cast<const Unit*>(table), ids, rows,
            row_bytes / static_cast<std::int64_t>(sizeof(Unit)));
   };
-  const auto places = reinterpret_cast<std::uintptr_t>(y) | reinterpret_cast<std::uintptr_t>(table) |
-                      static_cast<std::uintptr_t>(row_bytes);
-  if (places % 16 == 0)
-    copy.template operator()<Packed<std::uint32_t, 4>>();
-  else if (places % 4 == 0)
-    copy.template operator()<std::uint32_t>();
-  else
-    copy.template operator()<std::uint8_t>();
+  dispatch_unit(copy, y, table, row_bytes);
 }
 
 template void embedding_forward(void*, const void*, const std::int32_t*, std::int64_t, std::int64_t, Stream);

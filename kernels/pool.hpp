@@ -1,7 +1,6 @@
 #pragma once
 // Maximum over windows of x [images, height, width, channels]. Padding counts as -infinity; a NaN is the maximum.
-// T = float or bf16, on the GPU
-// also f16.
+// T = float or bf16, on the GPU also f16.
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"

@@ -21,7 +21,10 @@ template <class T>
 void epilogue_of_nothing(T* y, const Epilogue<T>& epilogue, std::int64_t rows, std::int64_t cols, Stream stream,
                          const char* op) {
   const auto bytes = static_cast<std::size_t>(rows * cols) * sizeof(T);
-  if (!epilogue.accumulate && cudaMemsetAsync(y, 0, bytes, stream) != cudaSuccess) fail(op, "clearing the output");
+  if (!epilogue.accumulate) {
+    const cudaError_t status = cudaMemsetAsync(y, 0, bytes, stream);
+    if (status != cudaSuccess) fail(op, "clearing the output: ", cudaGetErrorString(status));
+  }
   apply_epilogue(y, epilogue.bias, epilogue.activation, rows, cols, stream);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <map>
 #include <mutex>
 
@@ -18,6 +19,10 @@ class RuntimeContext final : public CudaContext {
  public:
   explicit RuntimeContext(int index) : index_(index) {
     activate();
+    cudaMemPool_t pool{};
+    cuda_check(cudaDeviceGetDefaultMemPool(&pool, index_), "finding the memory pool");
+    std::uint64_t kept_bytes = UINT64_MAX;  // by default all that is free goes back whenever a stream is waited for
+    cuda_check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept_bytes), "keeping memory");
     cuda_check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
   }
   ~RuntimeContext() override {
@@ -60,10 +65,10 @@ class RuntimeContext final : public CudaContext {
     cudaSetDevice(index_);
     cudaFreeAsync(memory, stream_);
   }
-  void copy(void* to, const void* from, std::size_t bytes) override {
+  void copy(void* to, const void* from, std::size_t bytes, bool wait) override {
     activate();
     cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "copying");
-    cuda_check(cudaStreamSynchronize(stream_), "copying");
+    if (wait) cuda_check(cudaStreamSynchronize(stream_), "copying");
   }
 
  private:

@@ -21,8 +21,9 @@ class CudaContext {
   virtual void synchronize() = 0;
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
-  /// Copies between host and GPU in either direction, or within the GPU; waits where the host is involved.
-  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+  /// Copies between host and GPU in either direction, between GPUs, or within this one; unless told not to, waits until
+  /// it is done.
+  virtual void copy(void* to, const void* from, std::size_t bytes, bool wait) = 0;
 };
 
 }  // namespace clip

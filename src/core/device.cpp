@@ -149,7 +149,8 @@ void copy_bytes(void* to, const Device& to_device, const void* from, const Devic
     return;
   }
   if (from_device.is_cuda() && !(from_device == to_device)) from_device.synchronize();
-  (to_device.is_cuda() ? to_device : from_device).cuda_->copy(to, from, bytes);
+  // within one stream's memory the stream's order is enough
+  (to_device.is_cuda() ? to_device : from_device).cuda_->copy(to, from, bytes, !(from_device == to_device));
 }
 
 std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }

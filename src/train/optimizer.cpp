@@ -56,6 +56,7 @@ void AdamW::step(double max_norm) {
     clip_grad_norm(all, max_norm);
   }
   std::vector<kernels::AdamWTensor> tensors;
+  std::vector<Tensor*> counters;  // raised when all is done: a GPU's memory may run out before
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const AdamWOptions& o = groups_[g].options;
     for (std::size_t i = 0; i < groups_[g].parameters.size(); ++i) {
@@ -63,7 +64,8 @@ void AdamW::step(double max_norm) {
       const Tensor& gradient = parameter.grad();
       if (!gradient.defined()) continue;
       Moments& moments = moments_[g][i];
-      const auto t = static_cast<double>(++*moments.steps.mutable_data<std::int64_t>());
+      const auto t = static_cast<double>(1 + *moments.steps.data<std::int64_t>());
+      counters.push_back(&moments.steps);
       tensors.push_back({.p = parameter.mutable_data<float>(),
                          .m = moments.mean.mutable_data<float>(),
                          .v = moments.square.mutable_data<float>(),
@@ -98,6 +100,7 @@ void AdamW::step(double max_norm) {
                                      firsts.data<std::int64_t>(), count, blocks, static_cast<float>(max_norm), stream);
         kernels::cuda::adamw(there, firsts.data<std::int64_t>(), count, blocks, scale, stream);
       });
+  for (Tensor* const steps : counters) ++*steps->mutable_data<std::int64_t>();
   for (const Group& group : groups_)
     for (const Tensor& parameter : group.parameters) parameter.set_grad({});
 }

@@ -21,6 +21,7 @@
 #include "tests/models/golden.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/run_program.hpp"
 
@@ -115,7 +116,7 @@ TEST_CASE("embed, zero_shot and clip_score agree with the library", "[clip]") {
       }
     }
   };
-  check_zero_shot({"a photo of a {}."}, {});
+  for (const Device& device : devices()) check_zero_shot({"a photo of a {}."}, {"--device", device.name()});
   check_zero_shot({"the {}", "{} a", "{}"},
                   {"--template", "the {}", "--templates", m.folder.write("t.txt", "{} a\n\n{}\n")});
   CHECK(m.json("zero_shot", {"--images", m.images, "--labels", labels, "-k", "1"})[0]["predictions"].size() == 1);
@@ -128,13 +129,15 @@ TEST_CASE("embed, zero_shot and clip_score agree with the library", "[clip]") {
   CHECK(contains(m.run("zero_shot", {"--images", m.images, "--labels", labels, "--templates", no_place}).error,
                  "wrong.txt', where the label goes, got 'no place'"));
 
-  const Json scores = m.json("clip_score", {"--images", m.images, "--captions", text});
   const Tensor rows = encoder.embed_texts(lines);
   const auto expected = clip_score(images, rows).to_vector(), cosines = sum(images * rows, {1}).to_vector();
-  for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(scores[i]["caption"] == lines[i]);
-    CHECK(scores[i]["score"].get<double>() == Approx(expected[i]).margin(1e-3));
-    CHECK(scores[i]["logit"].get<double>() == Approx(cosines[i] * std::exp(2.0f)).margin(1e-4));
+  for (const Device& device : devices()) {
+    const Json scores = m.json("clip_score", {"--images", m.images, "--captions", text, "--device", device.name()});
+    for (std::size_t i = 0; i < 4; ++i) {
+      CHECK(scores[i]["caption"] == lines[i]);
+      CHECK(scores[i]["score"].get<double>() == Approx(expected[i]).margin(1e-3));
+      CHECK(scores[i]["logit"].get<double>() == Approx(cosines[i] * std::exp(2.0f)).margin(1e-4));
+    }
   }
   CHECK(contains(m.run("clip_score", {"--images", m.images, "--captions", text}).out, "  mean of 4\n"));
   CHECK(contains(m.run("clip_score", {"--images", m.images, "--captions", labels}).error, "got 4 pictures of "));

@@ -75,7 +75,10 @@ cublasStatus_t cublasLtMatrixLayoutSetAttribute(Layout* layout, cublasLtMatrixLa
                                                          : keep(layout->batch_stride, value, bytes);
 }
 
-cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDescOpaque_t* product, cublasComputeType_t, cudaDataType) {
+cublasStatus_t cublasLtMatmulDescInit(cublasLtMatmulDescOpaque_t* product, cublasComputeType_t compute,
+                                      cudaDataType scale) {
+  if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
+    return CUBLAS_STATUS_INVALID_VALUE;  // others are less exact
   *product = {CUBLAS_OP_N, CUBLAS_OP_N, -1, CUBLASLT_EPILOGUE_DEFAULT, nullptr};
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -189,7 +189,8 @@ cudnnStatus_t cudnnDestroyActivationDescriptor(cudnnActivationDescriptor_t activ
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t activation, cudnnActivationMode_t mode,
-                                           cudnnNanPropagation_t, double) {
+                                           cudnnNanPropagation_t nan, double) {
+  if (nan != CUDNN_PROPAGATE_NAN) return CUDNN_STATUS_BAD_PARAM;  // as the CPU's ReLU does
   activation->mode = mode;
   return CUDNN_STATUS_SUCCESS;
 }

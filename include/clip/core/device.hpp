@@ -45,7 +45,7 @@ class Device {
   std::shared_ptr<CudaContext> cuda_;
 };
 
-/// Copies between any two devices. A copy from or to a GPU has finished when it returns.
+/// Copies between any two devices. Unless both are the same GPU, the copy has finished when this returns.
 void copy_bytes(void* to, const Device& to_device, const void* from, const Device& from_device, std::size_t bytes);
 
 std::ostream& operator<<(std::ostream& out, const Device& device);

@@ -11,6 +11,20 @@ namespace clip::kernels {
 /// Output (oh, ow) is the maximum over rows oh stride - padding + [0, kernel) and the same columns.
 struct PoolShape {
   std::int64_t images, height, width, channels, kernel, stride, padding, out_height, out_width;
+
+  struct Range {
+    std::int64_t begin, end;
+  };
+  /// Positions, of `extent` rows or columns, that window `out` covers.
+  constexpr Range covered(std::int64_t out, std::int64_t extent) const {
+    const std::int64_t first = out * stride - padding, end = first + kernel;
+    return {first < 0 ? 0 : first, end < extent ? end : extent};
+  }
+  /// Windows, of `count`, that cover position `at`.
+  constexpr Range covering(std::int64_t at, std::int64_t count) const {
+    const std::int64_t end = (at + padding) / stride + 1, before = at + padding - kernel;
+    return {before < 0 ? 0 : before / stride + 1, end < count ? end : count};
+  }
 };
 
 }  // namespace clip::kernels

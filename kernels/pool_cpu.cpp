@@ -2,27 +2,10 @@
 // the windows that contain it, so that threads never write to the same place and sums have one order.
 #include "kernels/pool.hpp"
 
-#include <algorithm>
-
 #include "kernels/cpu/simd.hpp"
 
 namespace clip::kernels::cpu {
 namespace {
-
-/// Positions [begin, end) that window `out` covers.
-struct Range {
-  std::int64_t begin, end;
-};
-CLIP_INLINE Range covered(std::int64_t out, std::int64_t extent, const PoolShape& s) {
-  const std::int64_t first = out * s.stride - s.padding;
-  return {std::max<std::int64_t>(first, 0), std::min(first + s.kernel, extent)};
-}
-
-/// Windows [begin, end), of `count`, that cover position `at`.
-CLIP_INLINE Range covering(std::int64_t at, std::int64_t count, const PoolShape& s) {
-  const std::int64_t last = (at + s.padding) / s.stride, before = at + s.padding - s.kernel;
-  return {before < 0 ? 0 : before / s.stride + 1, std::min(last + 1, count)};
-}
 
 CLIP_INLINE i32x16 load_index(const std::int32_t* p, AllLanes) {
   i32x16 v;
@@ -41,8 +24,8 @@ CLIP_INLINE void store_index(std::int32_t* p, i32x16 v, std::int64_t count) {
 
 /// Maximum and its place of `count` channels over rows `h` and columns `w` of `image`; all pointers at those channels.
 template <class T, class Count>
-CLIP_INLINE void pool_window(T* y, std::int32_t* index, const T* image, Range h, Range w, const PoolShape& s,
-                             Count count) {
+CLIP_INLINE void pool_window(T* y, std::int32_t* index, const T* image, PoolShape::Range h, PoolShape::Range w,
+                             const PoolShape& s, Count count) {
   i32x16 at = i32x16{} + static_cast<std::int32_t>(h.begin * s.width + w.begin);
   f32x16 best = load(image + (h.begin * s.width + w.begin) * s.channels, count);
   for (std::int64_t i = h.begin; i < h.end; ++i)
@@ -62,8 +45,8 @@ CLIP_INLINE void pool_window(T* y, std::int32_t* index, const T* image, Range h,
 
 /// Sum of dy over the outputs (rows `h`, columns `w`) that came from `position`; all pointers at the same channels.
 template <class T, class Count>
-CLIP_INLINE void gather_gradient(T* dx, const T* dy, const std::int32_t* index, std::int64_t position, Range h, Range w,
-                                 const PoolShape& s, Count count) {
+CLIP_INLINE void gather_gradient(T* dx, const T* dy, const std::int32_t* index, std::int64_t position,
+                                 PoolShape::Range h, PoolShape::Range w, const PoolShape& s, Count count) {
   const i32x16 here = i32x16{} + static_cast<std::int32_t>(position);
   f32x16 sum = {};
   for (std::int64_t i = h.begin; i < h.end; ++i)
@@ -83,9 +66,9 @@ void max_pool2d_forward(T* y, std::int32_t* index, const T* x, const PoolShape& 
       s.images * s.out_height, s.out_width * s.channels * s.kernel, [=](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
           const T* image = x + r / s.out_height * s.height * s.width * s.channels;
-          const Range h = covered(r % s.out_height, s.height, s);
+          const auto h = s.covered(r % s.out_height, s.height);
           for (std::int64_t ow = 0; ow < s.out_width; ++ow) {
-            const Range w = covered(ow, s.width, s);
+            const auto w = s.covered(ow, s.width);
             const std::int64_t out = (r * s.out_width + ow) * s.channels;
             for_vectors(
                 s.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {
@@ -102,9 +85,9 @@ void max_pool2d_backward(T* dx, const T* dy, const std::int32_t* index, const Po
   parallel_rows(s.images * s.height, s.width * s.channels, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const std::int64_t row = r % s.height, image = r / s.height * s.out_height * s.out_width * s.channels;
-      const Range h = covering(row, s.out_height, s);
+      const auto h = s.covering(row, s.out_height);
       for (std::int64_t col = 0; col < s.width; ++col) {
-        const Range w = covering(col, s.out_width, s);
+        const auto w = s.covering(col, s.out_width);
         T* to = dx + (r * s.width + col) * s.channels;
         for_vectors(
             s.channels, [=](std::int64_t c, auto count) __attribute__((always_inline)) {

@@ -8,28 +8,13 @@
 namespace clip::kernels::cuda {
 namespace {
 
-/// Rows and columns [begin, end).
-struct Range {
-  std::int64_t begin, end;
-};
-/// Positions that window `out` covers.
-__device__ Range covered(std::int64_t out, std::int64_t extent, const PoolShape& s) {
-  const std::int64_t first = out * s.stride - s.padding;
-  return {std::max<std::int64_t>(first, 0), std::min(first + s.kernel, extent)};
-}
-/// Windows, of `count`, that cover position `at`.
-__device__ Range covering(std::int64_t at, std::int64_t count, const PoolShape& s) {
-  const std::int64_t last = (at + s.padding) / s.stride, before = at + s.padding - s.kernel;
-  return {before < 0 ? 0 : before / s.stride + 1, std::min(last + 1, count)};
-}
-
 /// Rows of cells are outputs.
 template <class T, int N>
 __global__ void forward(T* y, std::int32_t* index, const T* x, PoolShape s, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t image = cells.row() / (s.out_height * s.out_width), c = cells.col() * N;
-  const Range h = covered(cells.row() / s.out_width % s.out_height, s.height, s);
-  const Range w = covered(cells.row() % s.out_width, s.width, s);
+  const auto h = s.covered(cells.row() / s.out_width % s.out_height, s.height);
+  const auto w = s.covered(cells.row() % s.out_width, s.width);
   const T* const in = x + image * s.height * s.width * s.channels + c;
   Floats<N> best;
   Packed<std::int32_t, N> at;
@@ -54,7 +39,7 @@ template <class T, int N>
 __global__ void backward(T* dx, const T* dy, const std::int32_t* index, PoolShape s, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t image = cells.row() / (s.height * s.width), position = cells.row() % (s.height * s.width);
-  const Range h = covering(position / s.width, s.out_height, s), w = covering(position % s.width, s.out_width, s);
+  const auto h = s.covering(position / s.width, s.out_height), w = s.covering(position % s.width, s.out_width);
   const std::int64_t c = cells.col() * N;
   Floats<N> sum{};
   for (std::int64_t i = h.begin; i < h.end; ++i)

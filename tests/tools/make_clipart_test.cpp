@@ -109,8 +109,10 @@ class Packages {
     art("food/fruit/red_apple_01", picture(1), svg("Red apple 01", "hash,HASH(0x81),,food,apple_tree,unsorted"));
     art("food/fruit/red_apple_02", picture(2), svg("Red apple 02", "food"));
     art("animals/birds/duck_painter_03", picture(3), svg("Clipart by Jo Painter - pear", "bird"));
-    art("animals/birds/gallina_01", picture(4), svg("Gallina", "bird,animal"));
+    art("animals/birds/gallina_01", picture(4), svg("Gallina", "food,animal"));
     art("animals/birds/gallo_01", picture(5), svg("Gallo", "bird"));
+    art("animals/birds/gallo_02", picture(12), svg("Gallo", "bird,animal"));
+    art("office/treehouse_01", picture(13), svg("Cabane", ""));
     art("special/patterns/dots", picture(6), svg("Dots", "pattern"));
     art("signs_and_symbols/flags/africa/chad", picture(7), svg("Tchad", "flag"));
     art("office/desk", picture(8), svg("Desk", "office", "<image xlink:href='photo.jpg'/>"));
@@ -170,8 +172,8 @@ TEST_CASE("make_clipart makes a data set of what the rules leave", "[tools]") {
       "openclipart-animals-birds-duck_painter_03.png,duck\n"
       "openclipart-animals-birds-duck_painter_03.png,\"duck, bird\"\n"
       "openclipart-animals-birds-duck_painter_03.png,\"duck; birds, animals\"\n"
-      "openclipart-animals-birds-gallina_01.png,\"bird, animal\"\n"
-      "openclipart-animals-birds-gallina_01.png,\"bird, animal; birds, animals\"\n"
+      "openclipart-animals-birds-gallina_01.png,\"food, animal\"\n"
+      "openclipart-animals-birds-gallina_01.png,\"food, animal; birds, animals\"\n"
       "openclipart-food-fruit-red_apple_01.png,Red apple\n"
       "openclipart-food-fruit-red_apple_01.png,\"Red apple, food, apple tree\"\n"
       "openclipart-food-fruit-red_apple_01.png,\"Red apple; fruit, food\"\n"
@@ -180,6 +182,8 @@ TEST_CASE("make_clipart makes a data set of what the rules leave", "[tools]") {
       "openclipart-food-fruit-red_apple_02.png,\"Red apple; fruit, food\"\n"
       "openclipart-office-house.png,House\n"
       "openclipart-office-house.png,House; office\n"
+      "openclipart-office-treehouse_01.png,tree house\n"
+      "openclipart-office-treehouse_01.png,tree house; office\n"
       "openclipart-signs_and_symbols-flags-africa-chad.png,flag of Tchad\n"
       "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad, flag\"\n"
       "openclipart-signs_and_symbols-flags-africa-chad.png,\"flag of Tchad; africa, flags, signs and symbols\"\n"
@@ -205,20 +209,31 @@ TEST_CASE("make_clipart makes a data set of what the rules leave", "[tools]") {
   CHECK(given == expected);
   CHECK(more > 0);
   for (const char* why : {"1: a symlink to another", "1: a pattern", "1: shows \"Linked Image Not Found\"",
-                          "1: neither an English name nor keywords of its own", "2: nothing said of it",
+                          "2: neither an English name nor keywords of its own", "2: nothing said of it",
                           "1: an emoji of another skin tone", "1: a character without an emoji", "1: blank on white",
                           "1: the same as another", "1: a stamp in SVG", "1: cannot be read"})
     CHECK(ran.out.find(std::string("left out ") + why + '\n') != std::string::npos);
   CHECK(ran.error.find("broken.png") != std::string::npos);
 
   CHECK(data.fixed_split);
-  CHECK(data.pictures.size() == 9);
+  CHECK(data.pictures.size() == 10);
   CHECK(data.unlisted_pictures + data.missing_pictures.size() + data.unreadable_rows == 0);
   CHECK(split["openclipart-food-fruit-red_apple_01.png"] == split["openclipart-food-fruit-red_apple_02.png"]);
   CHECK(read_image(packages.output / "Images/emoji-1f34e.png").pixels == picture(20).pixels);
   CHECK(read_image(packages.output / "Images/stamp-animals-cat.png").width == 256);
   const auto files = std::distance(fs::directory_iterator(packages.output / "Images"), fs::directory_iterator());
-  CHECK(files == 9);
+  CHECK(files == 10);
+}
+
+TEST_CASE("words written together are told apart where both are known", "[tools]") {
+  const Packages packages;
+  write_file(packages.words(), "file\nfiles\nshare\nhare\nred\napple\nbird\nhouse\nbirdhouse\n");
+  const Words words(std::vector{packages.words()});
+  CHECK(words.apart("FileShare_2") == "File Share 2");  // not "Files hare"
+  CHECK(words.apart("fileshares") == "fileshares");
+  CHECK(words.apart("birdhouse") == "birdhouse");
+  CHECK(words.apart("redapple") == "redapple");  // three letters
+  CHECK(words.apart("").empty());
 }
 
 TEST_CASE("pictures to train on have up to twelve more captions, each of some words of theirs", "[tools]") {
@@ -268,7 +283,7 @@ TEST_CASE("make_clipart gives the same bytes again, without stamps where told to
     ++files;
     CHECK(read_file(entry.path()) == read_file(packages.output / fs::relative(entry.path(), packages.path / "first")));
   }
-  CHECK(files == 14);
+  CHECK(files == 15);
   CHECK_FALSE(fs::exists(packages.output / "Images/old.png"));
 
   CHECK(throws_with([&] { throw Error(run(packages).error); }, "expected a new folder"));

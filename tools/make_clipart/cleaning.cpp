@@ -105,14 +105,34 @@ std::string trimmed(std::string_view text) {
 }  // namespace
 
 Words::Words(std::span<const std::filesystem::path> lists) {
-  for (const std::filesystem::path& list : lists)
-    for (const std::string& line : read_lines(list)) words_.insert(lower(line));
+  for (const std::filesystem::path& list : lists) {
+    std::unordered_set<std::string> words;
+    for (const std::string& line : read_lines(list)) words.insert(lower(line));
+    if (&list == lists.data()) common_ = words;
+    std::erase_if(common_, [&](const std::string& word) { return !words.contains(word); });
+    words_.merge(words);
+  }
 }
 
 bool Words::know(std::string_view text) const {
   const std::vector<std::string> words = words_of(text);
   const auto known = [&](const std::string& word) { return number(word) || words_.contains(lower(word)); };
   return std::all_of(words.begin(), words.end(), known) && !std::all_of(words.begin(), words.end(), number);
+}
+
+std::string Words::apart(std::string_view text) const {
+  constexpr std::size_t shortest = 4;
+  std::vector<std::string> words;
+  for (const std::string& word : words_of(text)) {
+    const std::string small = lower(word);
+    std::size_t best = 0;
+    for (std::size_t cut = shortest; !words_.contains(small) && cut + shortest <= small.size(); ++cut)
+      if (common_.contains(small.substr(0, cut)) && common_.contains(small.substr(cut)) &&
+          (best == 0 || small[cut - 1] != 's'))  // "file share" rather than "files hare"
+        best = cut;
+    words.push_back(best == 0 ? word : word.substr(0, best) + ' ' + word.substr(best));
+  }
+  return join(words, " ");
 }
 
 const char* series_of(std::string_view folder) {
@@ -175,6 +195,10 @@ std::string flat_name(std::string_view source, std::filesystem::path file) {
   for (char& c : name)
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') c = '-';
   return name;
+}
+
+bool adds_to_folder(std::string_view keyword, std::string_view folder) {
+  return lower(folder).find(lower(keyword)) == std::string::npos;
 }
 
 std::string folder_words(const std::filesystem::path& folder) {

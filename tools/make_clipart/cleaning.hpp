@@ -19,9 +19,12 @@ class Words {
   explicit Words(std::span<const std::filesystem::path> lists);
   /// Whether all words of a text are among them, and there is one.
   bool know(std::string_view text) const;
+  /// A text in which each word that is not among them, but is two that all lists have, of four letters or more, is
+  /// written as those: "folder filesave" becomes "folder file save".
+  std::string apart(std::string_view text) const;
 
  private:
-  std::unordered_set<std::string> words_;
+  std::unordered_set<std::string> words_, common_;  // in any of the lists, in all of them
 };
 
 /// Why no picture of this openclipart folder is taken; null where they are.
@@ -40,6 +43,8 @@ bool same_words(std::string_view a, std::string_view b);
 std::string title_of_stem(std::string_view stem, std::string_view author);
 /// The source and the file's path in one name that no file system or data set objects to.
 std::string flat_name(std::string_view source, std::filesystem::path file);
+/// Whether a keyword says what the picture's folder does not: "tea" in "beverages, food".
+bool adds_to_folder(std::string_view keyword, std::string_view folder);
 /// The words of a path, the innermost folder first: "animals/big_cats" is "big cats, animals".
 std::string folder_words(const std::filesystem::path& folder);
 

@@ -84,7 +84,7 @@ std::vector<Split> split_groups(std::span<const std::string> names, std::span<co
     if (small && tested * 10 < names.size()) {
       split = Split::test;
       tested += sizes[group];
-    } else if (small && validated * 10 < names.size()) {
+    } else if (small && validated * 40 < names.size()) {
       split = Split::val;
       validated += sizes[group];
     }

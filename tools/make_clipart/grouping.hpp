@@ -18,10 +18,10 @@ struct Thumbnail {
 };
 Thumbnail thumbnail_of(const Image& image);
 
-/// The split of each picture: of whole groups, 80 to 10 to 10 of the pictures, decided by a hash of each group's first
-/// name. Pictures of one concept are a group, and those whose thumbnails correlate by more than 0.98, and with them
-/// what either is grouped with. Groups of more than a hundredth of all, and of more than 4, are
-/// trained on.
+/// The split of each picture: of whole groups, a tenth of the pictures to test with, a fortieth to validate with,
+/// decided by a hash of each group's first name. Pictures of one concept are a group, and those whose thumbnails
+/// correlate by more than 0.98, and with them what either is grouped with. Groups of more than a hundredth of all, and
+/// of more than 4, are trained on.
 std::vector<Split> split_groups(std::span<const std::string> names, std::span<const std::string> concepts,
                                 std::span<const Thumbnail> thumbnails);
 

@@ -95,8 +95,8 @@ std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& eng
     }
     Clipart c;
     c.name = flat_name("openclipart", fs::relative(d.picture, root / "png"));
-    const std::string stem = title_of_stem(d.picture.stem().string(), d.author);
-    c.concept_name = "openclipart " + (stem.empty() ? c.name : stem);
+    const std::string name = title_of_stem(d.picture.stem().string(), d.author), stem = english.apart(name);
+    c.concept_name = "openclipart " + (name.empty() ? c.name : name);
     const bool says_nothing = is_collection(d.title) || title_count[d.title] > collection;
     std::string own = says_nothing ? "" : clean_title(d.title);
     if (title_count[d.title] > series && english.know(stem) && !same_words(own, stem)) own = stem;
@@ -110,12 +110,15 @@ std::vector<Clipart> read_openclipart(const fs::path& packages, const Words& eng
     pictures.push_back(std::move(c));
   }
 
-  // A name in English, or keywords that not many share: "action, computer" says nothing of an icon.
+  // A name in English, or keywords that few share, one of which is not only its folder's: "party, recreation" says
+  // nothing of a balloon.
   std::map<std::vector<std::string>, int> keyword_count;
   for (const Clipart& c : pictures)
     if (c.title.empty()) ++keyword_count[c.keywords];
   left_out["neither an English name nor keywords of its own"] = std::erase_if(pictures, [&](const Clipart& c) {
-    return c.title.empty() && (c.keywords.size() < 2 || keyword_count[c.keywords] > collection);
+    const auto adds = [&](const std::string& keyword) { return adds_to_folder(keyword, c.folder); };
+    return c.title.empty() && (c.keywords.size() < 2 || keyword_count[c.keywords] > series ||
+                               std::none_of(c.keywords.begin(), c.keywords.end(), adds));
   });
   return pictures;
 }

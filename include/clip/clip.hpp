@@ -6,6 +6,8 @@
 #include "clip/core/device.hpp"
 #include "clip/core/dtype.hpp"
 #include "clip/core/error.hpp"
+#include "clip/core/graph.hpp"
+#include "clip/core/index_fault.hpp"
 #include "clip/core/random.hpp"
 #include "clip/core/shape.hpp"
 #include "clip/core/tensor.hpp"

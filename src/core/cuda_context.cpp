@@ -2,11 +2,19 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "clip/core/error.hpp"
+#include "clip/core/index_fault.hpp"
 
 namespace clip {
 namespace {
@@ -14,6 +22,59 @@ namespace {
 void cuda_check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) fail("cuda", what, ": ", cudaGetErrorString(status));
 }
+
+using DeviceAddress = unsigned long long;  // the driver's CUdeviceptr
+
+/// A function of CUDA's driver, which has memsets of words where the runtime has bytes only. Found when it is needed,
+/// so that nothing has to be linked with the driver.
+template <class F>
+F* driver_function(const char* name) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+  cuda_check(cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found), name);
+  check(found == cudaDriverEntryPointSuccess, "cuda", "expected a driver that has ", name, ", got an older one");
+  return reinterpret_cast<F*>(function);
+}
+void driver_check(int status) { check(status == 0, "cuda", "filling: error ", status, " of the driver"); }
+
+/// The memory of a graph, which has it as long as the graph is there or a tensor in it.
+class GraphMemory {
+ public:
+  explicit GraphMemory(CudaContext& context) : context_(context) {}
+  ~GraphMemory() {
+    for (const Block& block : blocks_) context_.release(block.memory);
+  }
+  GraphMemory(const GraphMemory&) = delete;
+  GraphMemory& operator=(const GraphMemory&) = delete;
+
+  /// The smallest block that is free and at most twice as large as needed; null where there is none.
+  void* take(std::size_t bytes) {
+    Block* best = nullptr;
+    for (Block& block : blocks_)
+      if (block.free && block.bytes >= bytes && block.bytes / 2 <= bytes &&
+          (best == nullptr || block.bytes < best->bytes))
+        best = &block;
+    if (best == nullptr) return nullptr;
+    best->free = false;
+    return best->memory;
+  }
+  void add(void* memory, std::size_t bytes) { blocks_.push_back({memory, bytes, false}); }
+  /// False where it is not a block of this memory.
+  bool give_back(void* memory) {
+    for (Block& block : blocks_)
+      if (block.memory == memory) return block.free = true;
+    return false;
+  }
+
+ private:
+  struct Block {
+    void* memory;
+    std::size_t bytes;
+    bool free;
+  };
+  CudaContext& context_;
+  std::vector<Block> blocks_;
+};
 
 class RuntimeContext final : public CudaContext {
  public:
@@ -24,12 +85,15 @@ class RuntimeContext final : public CudaContext {
     std::uint64_t kept_bytes = UINT64_MAX;  // by default all that is free goes back whenever a stream is waited for
     cuda_check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept_bytes), "keeping memory");
     cuda_check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+    cuda_check(cudaStreamCreateWithFlags(&beside_, cudaStreamNonBlocking), "creating a stream");
   }
   ~RuntimeContext() override {
     // Nothing can be done about an error while tearing down.
     cudaSetDevice(index_);
     cudaStreamSynchronize(stream_);
     kept_.clear();  // while the stream is there
+    cudaFreeHost(faults_);
+    cudaStreamDestroy(beside_);
     cudaStreamDestroy(stream_);
   }
   int index() const override { return index_; }
@@ -40,17 +104,157 @@ class RuntimeContext final : public CudaContext {
   void* kept(std::shared_ptr<void> (*create)(void* stream)) override {
     const std::lock_guard lock(kept_mutex_);
     std::shared_ptr<void>& found = kept_[create];
-    if (found == nullptr) found = create(stream());
+    if (found == nullptr) {
+      not_captured("the first use of a library: run the work once before");
+      found = create(stream());
+    }
     return found.get();
   }
+  IndexFaults* index_faults() override {
+    const std::lock_guard lock(kept_mutex_);
+    if (faults_ == nullptr) {
+      not_captured("the first check of indices: run the work once before");
+      activate();
+      void* memory = nullptr;
+      cuda_check(cudaMallocHost(&memory, sizeof(IndexFaults)), "allocating pinned memory");
+      faults_ = new (memory) IndexFaults;
+    }
+    return faults_;
+  }
   void synchronize() override {
+    not_captured("a wait for the GPU");
     activate();
-    cuda_check(cudaStreamSynchronize(stream_), "waiting for the stream");
+    cuda_check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+    throw_fault();
+  }
+  std::shared_ptr<void> capture(const std::function<void()>& work) override {
+    not_captured("another graph");
+    synchronize();  // so that all memory freed until now can be had
+    auto recorded = std::shared_ptr<Recorded>(new Recorded{*this, std::make_shared<GraphMemory>(*this)});
+    // relaxed: this thread takes memory meanwhile, from another stream
+    cuda_check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginning to capture");
+    capture_ = recorded->memory;
+    const auto end = [&] {
+      capture_ = nullptr;
+      cudaGraph_t graph = nullptr;
+      const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
+      return std::pair(status, graph);
+    };
+    try {
+      work();
+    } catch (...) {
+      if (const auto [status, graph] = end(); graph != nullptr) cudaGraphDestroy(graph);
+      cudaGetLastError();  // what `work` threw says more
+      throw;
+    }
+    const auto [status, graph] = end();
+    cuda_check(status, "capturing");
+    const cudaError_t instantiated = cudaGraphInstantiate(&recorded->graph, graph, 0);
+    cudaGraphDestroy(graph);
+    cuda_check(instantiated, "making a graph");
+    return recorded;
+  }
+  bool capturing() const override { return capture_ != nullptr; }
+  void replay(void* recorded) override {
+    not_captured("a replay of another");
+    activate();
+    cuda_check(cudaGraphLaunch(static_cast<Recorded*>(recorded)->graph, stream_), "starting a graph");
   }
   void* allocate(std::size_t bytes) override {
     activate();
+    if (capture_ == nullptr) return allocate(bytes, stream_);
+    const std::lock_guard lock(graph_mutex_);
+    void* memory = capture_->take(bytes);
+    if (memory == nullptr) {
+      capture_->add(memory = allocate(bytes, beside_), bytes);
+      cuda_check(cudaStreamSynchronize(beside_), "allocating for a graph");
+    }
+    in_graphs_[memory] = capture_;
+    return memory;
+  }
+  void release(void* memory) noexcept override {
+    std::shared_ptr<GraphMemory> owner;  // may go when this returns, and then releases its blocks
+    const std::lock_guard lock(graph_mutex_);
+    if (const auto found = in_graphs_.find(memory); found != in_graphs_.end()) {
+      owner = std::move(found->second);
+      in_graphs_.erase(found);
+      owner->give_back(memory);
+    } else if (capture_ != nullptr) {
+      capture_->add(memory, 0);  // what was recorded may use it
+    } else {
+      cudaSetDevice(index_);
+      cudaFreeAsync(memory, stream_);
+    }
+  }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    not_captured("a copy from the host");
+    copy(to, from, bytes);
+    cuda_check(cudaStreamSynchronize(stream_), "copying to the GPU");
+  }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    not_captured("a copy to the host");
+    copy(to, from, bytes);
+    synchronize();
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    activate();
+    cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "copying");
+  }
+  void fill(void* to, const void* element, std::size_t size, std::size_t count) override {
+    activate();
+    std::array<std::uint32_t, 2> words{};
+    std::memcpy(words.data(), element, size);
+    const auto* bytes = static_cast<const std::byte*>(element);
+    const auto address = reinterpret_cast<std::uintptr_t>(to);
+    if (std::all_of(bytes, bytes + size, [&](std::byte b) { return b == *bytes; })) {
+      cuda_check(cudaMemsetAsync(to, std::to_integer<int>(*bytes), size * count, stream_), "filling");
+    } else if (size == 8) {
+      for (std::size_t half = 0; half < 2; ++half)
+        driver_check(driver_function<int(DeviceAddress, std::size_t, unsigned, std::size_t, std::size_t, cudaStream_t)>(
+            "cuMemsetD2D32Async")(address + 4 * half, 8, words[half], 1, count, stream_));
+    } else if (size == 4) {
+      driver_check(driver_function<int(DeviceAddress, unsigned, std::size_t, cudaStream_t)>("cuMemsetD32Async")(
+          address, words[0], count, stream_));
+    } else {
+      driver_check(driver_function<int(DeviceAddress, unsigned short, std::size_t, cudaStream_t)>("cuMemsetD16Async")(
+          address, static_cast<unsigned short>(words[0]), count, stream_));
+    }
+  }
+
+ private:
+  /// A graph and its memory.
+  struct Recorded {
+    RuntimeContext& context;
+    std::shared_ptr<GraphMemory> memory;
+    cudaGraphExec_t graph = nullptr;
+    ~Recorded() {
+      if (graph == nullptr) return;
+      cudaSetDevice(context.index_);
+      cudaStreamSynchronize(context.stream_);  // it may be running
+      cudaGraphExecDestroy(graph);
+    }
+  };
+
+  void activate() const { cuda_check(cudaSetDevice(index_), "choosing the GPU"); }
+
+  void not_captured(const char* what) const {
+    check(capture_ == nullptr, "graph", "expected only launches while a graph is recorded, got ", what);
+  }
+  /// Throws the fault of the lowest position that kernels have noted, and forgets them all.
+  void throw_fault() {
+    if (faults_ == nullptr || faults_->any == 0) return;
+    IndexFault first;
+    for (IndexFault& fault : faults_->of_thread) {
+      if (fault.check.op == nullptr) continue;
+      if (first.check.op == nullptr || fault.position < first.position) first = fault;
+      fault = {};
+    }
+    faults_->any = 0;
+    first.check.raise(first.position, first.value);
+  }
+  void* allocate(std::size_t bytes, cudaStream_t stream) {
     void* memory = nullptr;
-    const cudaError_t status = cudaMallocAsync(&memory, bytes, stream_);
+    const cudaError_t status = cudaMallocAsync(&memory, bytes, stream);
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();  // the failed request must not surface in the next call
       std::size_t free = 0, total = 0;
@@ -61,23 +265,15 @@ class RuntimeContext final : public CudaContext {
     cuda_check(status, "allocating");
     return memory;
   }
-  void release(void* memory) noexcept override {
-    cudaSetDevice(index_);
-    cudaFreeAsync(memory, stream_);
-  }
-  void copy(void* to, const void* from, std::size_t bytes, bool wait) override {
-    activate();
-    cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "copying");
-    if (wait) cuda_check(cudaStreamSynchronize(stream_), "copying");
-  }
-
- private:
-  void activate() const { cuda_check(cudaSetDevice(index_), "choosing the GPU"); }
 
   int index_;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, beside_ = nullptr;  // graphs take memory in the latter
+  IndexFaults* faults_ = nullptr;
   std::mutex kept_mutex_;
   std::map<std::shared_ptr<void> (*)(void*), std::shared_ptr<void>> kept_;
+  std::shared_ptr<GraphMemory> capture_;  // of the graph that is being recorded
+  std::mutex graph_mutex_;
+  std::unordered_map<void*, std::shared_ptr<GraphMemory>> in_graphs_;  // blocks that tensors have
 };
 
 }  // namespace

@@ -120,6 +120,13 @@ int Device::cuda_count() { return CudaContext::device_count(); }
 
 std::string Device::name() const { return is_cpu() ? "cpu" : "cuda:" + std::to_string(cuda_->index()); }
 
+bool Device::capturing() const { return is_cuda() && cuda_->capturing(); }
+
+IndexFaults* Device::index_faults() const {
+  check(is_cuda(), "device", "expected a GPU, got cpu");
+  return cuda_->index_faults();
+}
+
 void Device::synchronize() const {
   if (is_cuda()) cuda_->synchronize();
 }
@@ -142,15 +149,23 @@ void Device::release(void* memory, std::size_t bytes) const noexcept {
     cuda_->release(memory);
 }
 
+void Device::fill(void* to, const void* element, std::size_t size, std::int64_t count) const {
+  check(is_cuda(), "fill", "expected a GPU, got cpu");
+  if (count > 0) cuda_->fill(to, element, size, static_cast<std::size_t>(count));
+}
+
 void copy_bytes(void* to, const Device& to_device, const void* from, const Device& from_device, std::size_t bytes) {
   if (bytes == 0) return;
   if (to_device.is_cpu() && from_device.is_cpu()) {
     std::memmove(to, from, bytes);
     return;
   }
-  if (from_device.is_cuda() && !(from_device == to_device)) from_device.synchronize();
-  // within one stream's memory the stream's order is enough
-  (to_device.is_cuda() ? to_device : from_device).cuda_->copy(to, from, bytes, !(from_device == to_device));
+  if (from_device.is_cpu()) return to_device.cuda_->upload(to, from, bytes);
+  if (to_device.is_cpu()) return from_device.cuda_->download(to, from, bytes);
+  if (from_device == to_device) return to_device.cuda_->copy(to, from, bytes);
+  from_device.synchronize();
+  to_device.cuda_->copy(to, from, bytes);
+  to_device.synchronize();
 }
 
 std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <ostream>
 #include <type_traits>
+#include <utility>
 
 namespace clip {
 namespace {
@@ -46,6 +47,15 @@ std::shared_ptr<void> Storage::derived(std::shared_ptr<void> (*make)()) {
     derived_version_ = version();
   }
   return derived_;
+}
+
+std::vector<std::weak_ptr<Storage>> Storage::written_by(const std::function<void()>& work) {
+  struct Noting {  // until `work` returns or throws
+    std::vector<std::weak_ptr<Storage>> storages, *outer = std::exchange(written_, &storages);
+    ~Noting() { written_ = outer; }
+  } noting;
+  work();
+  return std::move(noting.storages);
 }
 
 Shape NestedList::shape() const {
@@ -142,11 +152,11 @@ void Tensor::copy_from(const Tensor& source) {
 }
 
 void Tensor::fill(double value) {
-  if (!device().is_cpu()) return copy_from(full(shape_, value, dtype_));
   for_type(dtype_, [&]<class T>() {
     const T converted = element<T>(value);
     T* out = mutable_data<T>();
     const std::int64_t n = numel();
+    if (device().is_cuda()) return device().fill(out, &converted, sizeof(T), n);
 #pragma omp parallel for if (n >= 1 << 18)
     for (std::int64_t i = 0; i < n; ++i) out[i] = converted;
   });
@@ -199,12 +209,9 @@ void Node::check_gradient(const Tensor& gradient, const char* where) const {
 void Tensor::wrong_type(clip::dtype wanted) const { fail("data", "expected ", dtype_, " elements, got ", wanted); }
 
 Tensor full(const Shape& shape, double value, dtype type, const Device& device) {
-  Tensor t(shape, type);
+  Tensor t(shape, type, device);
   t.fill(value);
-  if (device.is_cpu()) return t;
-  Tensor moved(shape, type, device);
-  moved.copy_from(t);
-  return moved;
+  return t;
 }
 
 namespace {

@@ -45,11 +45,12 @@ struct Gpu {
     return {.m = s.n * s.h * s.w, .n = s.out, .k = s.in, .transpose_b = true};
   }
 
-  /// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained.
+  /// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained, unless in a graph, whose replays must see
+  /// what w has then.
   static Tensor channels_last(const Tensor& w) {
     const NoGrad guard;
     const auto permuted = [&] { return permute(w.detach(), {0, 2, 3, 1}); };
-    if (w.needs_grad()) return permuted();
+    if (w.needs_grad() || w.device().capturing()) return permuted();
     const auto kept = std::static_pointer_cast<ChannelsLast>(w.storage()->derived(make_channels_last));
     const std::lock_guard lock(kept->mutex);
     for (const ChannelsLast::Copy& copy : kept->copies)

@@ -49,6 +49,34 @@ double activated(double x, std::uint32_t epilogue) {
   return x;
 }
 
+double factor(const void* p) { return static_cast<double>(*static_cast<const float*>(p)); }
+
+void multiply(const cublasLtMatmulDescOpaque_t& product, double scale, const void* a_data, const Layout& a,
+              const void* b_data, const Layout& b, double before, const void* c_data, void* d_data, const Layout& d) {
+  const bool bias = (product.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
+  const dtype type = type_of(d.type);
+  const bool ta = product.transpose_a == CUBLAS_OP_T, tb = product.transpose_b == CUBLAS_OP_T;
+  const auto m = static_cast<std::int64_t>(d.rows), n = static_cast<std::int64_t>(d.cols);
+  const auto k = static_cast<std::int64_t>(ta ? a.rows : a.cols);
+  std::vector<double> left, right, sums(static_cast<std::size_t>(n));
+  for (std::int64_t l = 0; l < d.batch; ++l) {
+    if (l == 0 || a.batch_stride != 0) left = rows_of(a_data, a, l, ta);
+    if (l == 0 || b.batch_stride != 0) right = rows_of(b_data, b, l, tb);
+    for (std::int64_t i = 0; i < m; ++i) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (std::int64_t p = 0; p < k; ++p)
+        host_cuda::add_row(sums.data(), left[static_cast<std::size_t>(i * k + p)], right.data() + p * n, n);
+      for (std::int64_t j = 0; j < n; ++j) {
+        const std::int64_t at = l * d.batch_stride + j * d.ld + i;
+        double value = scale * sums[static_cast<std::size_t>(j)];
+        if (before != 0) value += before * host_cuda::read(c_data, type, at);
+        if (bias) value += host_cuda::read(product.bias, type, i);
+        host_cuda::write(d_data, type, at, activated(value, product.epilogue));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const char* cublasLtGetStatusString(cublasStatus_t status) {
@@ -140,7 +168,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, const cublasLtMatmulDescOpaque_t
                               const void* a_data, const Layout* a, const void* b_data, const Layout* b,
                               const void* beta, const void* c_data, const Layout* c, void* d_data, const Layout* d,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace, std::size_t workspace_bytes,
-                              cudaStream_t) {
+                              cudaStream_t stream) {
   const bool bias = (product->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
   bool planned = algorithm->a == *a && algorithm->b == *b && algorithm->d == *d && *c == *d &&
                  algorithm->epilogue == product->epilogue && algorithm->workspace <= workspace_bytes &&
@@ -148,30 +176,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, const cublasLtMatmulDescOpaque_t
   const void* const operands[] = {a_data, b_data, c_data, d_data};
   for (std::size_t i = 0; i < 4; ++i) planned = planned && alignment_of(operands[i]) >= algorithm->alignment[i];
   if (!planned) return CUBLAS_STATUS_INVALID_VALUE;
-  if (algorithm->workspace > 0) std::memset(workspace, 0xff, algorithm->workspace);
-
-  const dtype type = type_of(d->type);
-  const bool ta = product->transpose_a == CUBLAS_OP_T, tb = product->transpose_b == CUBLAS_OP_T;
-  const auto m = static_cast<std::int64_t>(d->rows), n = static_cast<std::int64_t>(d->cols);
-  const auto k = static_cast<std::int64_t>(ta ? a->rows : a->cols);
-  const double scale = static_cast<double>(*static_cast<const float*>(alpha));
-  const double before = static_cast<double>(*static_cast<const float*>(beta));
-  std::vector<double> left, right, sums(static_cast<std::size_t>(n));
-  for (std::int64_t l = 0; l < d->batch; ++l) {
-    if (l == 0 || a->batch_stride != 0) left = rows_of(a_data, *a, l, ta);
-    if (l == 0 || b->batch_stride != 0) right = rows_of(b_data, *b, l, tb);
-    for (std::int64_t i = 0; i < m; ++i) {
-      std::fill(sums.begin(), sums.end(), 0.0);
-      for (std::int64_t p = 0; p < k; ++p)
-        host_cuda::add_row(sums.data(), left[static_cast<std::size_t>(i * k + p)], right.data() + p * n, n);
-      for (std::int64_t j = 0; j < n; ++j) {
-        const std::int64_t at = l * d->batch_stride + j * d->ld + i;
-        double value = scale * sums[static_cast<std::size_t>(j)];
-        if (before != 0) value += before * host_cuda::read(c_data, type, at);
-        if (bias) value += host_cuda::read(product->bias, type, i);
-        host_cuda::write(d_data, type, at, activated(value, product->epilogue));
-      }
-    }
-  }
+  host_cuda::submit(stream, [=, product = *product, a = *a, b = *b, d = *d, used = algorithm->workspace,
+                             scale = factor(alpha), before = factor(beta)] {
+    if (used > 0) std::memset(workspace, 0xff, used);
+    multiply(product, scale, a_data, a, b_data, b, before, c_data, d_data, d);
+  });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -10,6 +10,7 @@
 
 #include "tests/host_cuda/executor.hpp"
 #include "tests/host_cuda/mma.hpp"
+#include "tests/host_cuda/stream.hpp"
 
 #define __global__
 #define __device__
@@ -97,13 +98,8 @@ T atomicAdd(T* at, T value) {
   return std::exchange(*at, *at + value);
 }
 
-// The runtime: one device, the host, whose memory is the host's, and whose streams run everything at once.
+// The runtime: one device, the host, whose memory is the host's. stream.hpp has streams, graphs, memory and copies.
 
-struct CUstream_st;
-using cudaStream_t = CUstream_st*;
-enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDefault };
-enum { cudaStreamNonBlocking };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 struct cudaDeviceProp {
   char name[256];
@@ -115,7 +111,13 @@ struct cudaLaunchConfig_t {
 };
 
 inline const char* cudaGetErrorString(cudaError_t status) {
-  return status == cudaSuccess ? "no error" : "out of memory";
+  switch (status) {
+    case cudaSuccess: return "no error";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    default: return "invalid argument";
+  }
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
@@ -132,56 +134,6 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = nullptr;
-  return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-
-/// Filled with NaN patterns: reading before writing shows.
-template <class T>
-cudaError_t cudaMalloc(T** memory, std::size_t bytes) {
-  void* const block = std::malloc(bytes);
-  if (block == nullptr) return cudaErrorMemoryAllocation;
-  *memory = static_cast<T*>(std::memset(block, 0xff, bytes));
-  return cudaSuccess;
-}
-template <class T>
-cudaError_t cudaMallocAsync(T** memory, std::size_t bytes, cudaStream_t) {
-  return cudaMalloc(memory, bytes);
-}
-inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  *free = *total = 0;
-  return cudaSuccess;
-}
-
-inline cudaError_t cudaFree(void* memory) {
-  std::free(memory);
-  return cudaSuccess;
-}
-inline cudaError_t cudaFreeAsync(void* memory, cudaStream_t) { return cudaFree(memory); }
-using cudaMemPool_t = void*;  // there is none: memory is the host's
-enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
-inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-  *pool = nullptr;
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-
-inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
-  if (bytes > 0) std::memmove(to, from, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
-}
-
-inline cudaError_t cudaMemsetAsync(void* memory, int byte, std::size_t bytes, cudaStream_t) {
-  std::memset(memory, byte, bytes);
-  return cudaSuccess;
-}
-
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
   return cudaSuccess;
@@ -190,8 +142,10 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  const std::tuple<Parameters...> parameters(arguments...);
-  clip::host_cuda::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                       [&] { std::apply(kernel, parameters); });
+  clip::host_cuda::submit(config->stream,
+                          [config = *config, kernel, parameters = std::tuple<Parameters...>(arguments...)] {
+                            clip::host_cuda::run(config.gridDim, config.blockDim, config.dynamicSmemBytes,
+                                                 [&] { std::apply(kernel, parameters); });
+                          });
   return cudaSuccess;
 }

@@ -9,6 +9,9 @@
 
 using namespace clip;
 
+struct cudnnContext {
+  cudaStream_t stream;
+};
 struct cudnnTensor {
   cudnnDataType_t type;
   std::int64_t n, c, h, w;
@@ -78,19 +81,27 @@ cudnnStatus_t rank(cudnnRanked<Algorithm>* ranked, int wanted, int* found, Algor
 
 std::size_t scratch_of(const cudnnTensor& y) { return static_cast<std::size_t>(100 * y.h + 7); }
 
-/// Whether a call is as it was planned; writes to its scratch memory.
+/// Whether a call is as it was planned.
 template <class Algorithm>
 bool planned(const cudnnTensor& x, const cudnnFilter& w, const cudnnConvolution& how, const cudnnTensor& y,
-             Algorithm algorithm, void* workspace, std::size_t bytes) {
+             Algorithm algorithm, std::size_t bytes) {
   const bool right_math = how.math == (x.type == CUDNN_DATA_FLOAT ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH);
-  if (!fits(x, w, how, y) || static_cast<int>(algorithm) != 1 || !right_math || bytes < scratch_of(y)) return false;
-  std::memset(workspace, 0xff, scratch_of(y));
-  return true;
+  return fits(x, w, how, y) && static_cast<int>(algorithm) == 1 && right_math && bytes >= scratch_of(y);
 }
 
-cudnnStatus_t convolve(float alpha, const cudnnTensor& x, const void* x_data, const cudnnFilter& w, const void* w_data,
-                       const cudnnConvolution& how, float beta, const cudnnTensor& y, void* y_data, const void* bias,
-                       bool relu) {
+/// Puts a convolution into the stream, which also writes to its scratch memory.
+template <class Work>
+cudnnStatus_t submit(cudnnHandle_t handle, void* workspace, const cudnnTensor& y, const Work& work) {
+  host_cuda::submit(handle->stream, [=, bytes = scratch_of(y)] {
+    std::memset(workspace, 0xff, bytes);
+    work();
+  });
+  return CUDNN_STATUS_SUCCESS;
+}
+
+void convolve(float alpha, const cudnnTensor& x, const void* x_data, const cudnnFilter& w, const void* w_data,
+              const cudnnConvolution& how, float beta, const cudnnTensor& y, void* y_data, const void* bias,
+              bool relu) {
   const std::vector<double> image = read_all(x, x_data), weights = read_all(w, w_data);
   // [window, in, out], so that sums of all output channels grow together
   std::vector<double> turned(weights.size());
@@ -110,7 +121,34 @@ cudnnStatus_t convolve(float alpha, const cudnnTensor& x, const void* x_data, co
     if (bias != nullptr) value += host_cuda::read(bias, type_of(y), i % y.c);
     host_cuda::write(y_data, type_of(y), i, relu ? std::max(value, 0.0) : value);
   }
-  return CUDNN_STATUS_SUCCESS;
+}
+
+void differentiate_by_images(const cudnnFilter& w, const void* w_data, const cudnnTensor& dy, const void* dy_data,
+                             const cudnnConvolution& how, const cudnnTensor& dx, void* dx_data) {
+  const std::vector<double> slope = read_all(dy, dy_data), weights = read_all(w, w_data);
+  std::vector<double> sums(static_cast<std::size_t>(dx.size()));
+  const std::int64_t window = w.h * w.w * w.c;
+  for_each_pair(dx, w, how, dy, [&](std::int64_t y_at, std::int64_t x_at, std::int64_t w_at) {
+    for (std::int64_t o = 0; o < dy.c; ++o)
+      host_cuda::add_row(sums.data() + x_at, slope[static_cast<std::size_t>(y_at + o)],
+                         weights.data() + o * window + w_at, dx.c);
+  });
+  for (std::int64_t i = 0; i < dx.size(); ++i)
+    host_cuda::write(dx_data, type_of(dx), i, sums[static_cast<std::size_t>(i)]);
+}
+
+void differentiate_by_weights(const cudnnTensor& x, const void* x_data, const cudnnTensor& dy, const void* dy_data,
+                              const cudnnConvolution& how, const cudnnFilter& dw, void* dw_data) {
+  const std::vector<double> slope = read_all(dy, dy_data), image = read_all(x, x_data);
+  std::vector<double> sums(static_cast<std::size_t>(dw.size()));
+  const std::int64_t window = dw.h * dw.w * dw.c;
+  for_each_pair(x, dw, how, dy, [&](std::int64_t y_at, std::int64_t x_at, std::int64_t w_at) {
+    for (std::int64_t o = 0; o < dy.c; ++o)
+      host_cuda::add_row(sums.data() + o * window + w_at, slope[static_cast<std::size_t>(y_at + o)],
+                         image.data() + x_at, x.c);
+  });
+  for (std::int64_t i = 0; i < dw.size(); ++i)
+    host_cuda::write(dw_data, type_of(dw), i, sums[static_cast<std::size_t>(i)]);
 }
 
 float factor(const void* p) { return *static_cast<const float*>(p); }
@@ -124,11 +162,17 @@ const char* cudnnGetErrorString(cudnnStatus_t status) {
 }
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
-  *handle = nullptr;
+  *handle = new cudnnContext{};
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  delete handle;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUDNN_STATUS_SUCCESS;
+}
 
 cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* t) {
   *t = new cudnnTensor{};
@@ -207,27 +251,32 @@ cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensor
   *bytes = scratch_of(*y);
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t x, const void* x_data,
-                                      cudnnFilterDescriptor_t w, const void* w_data, cudnnConvolutionDescriptor_t how,
-                                      cudnnConvolutionFwdAlgo_t algorithm, void* workspace, std::size_t bytes,
-                                      const void* beta, cudnnTensorDescriptor_t y, void* y_data) {
-  if (!aligned(x_data) || !aligned(w_data) || !aligned(y_data) ||
-      !planned(*x, *w, *how, *y, algorithm, workspace, bytes))
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t x,
+                                      const void* x_data, cudnnFilterDescriptor_t w, const void* w_data,
+                                      cudnnConvolutionDescriptor_t how, cudnnConvolutionFwdAlgo_t algorithm,
+                                      void* workspace, std::size_t bytes, const void* beta, cudnnTensorDescriptor_t y,
+                                      void* y_data) {
+  if (!aligned(x_data) || !aligned(w_data) || !aligned(y_data) || !planned(*x, *w, *how, *y, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
-  return convolve(factor(alpha), *x, x_data, *w, w_data, *how, factor(beta), *y, y_data, nullptr, false);
+  return submit(handle, workspace, *y,
+                [=, x = *x, w = *w, how = *how, y = *y, scale = factor(alpha), before = factor(beta)] {
+                  convolve(scale, x, x_data, w, w_data, how, before, y, y_data, nullptr, false);
+                });
 }
 cudnnStatus_t cudnnConvolutionBiasActivationForward(
-    cudnnHandle_t, const void* alpha, cudnnTensorDescriptor_t x, const void* x_data, cudnnFilterDescriptor_t w,
+    cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t x, const void* x_data, cudnnFilterDescriptor_t w,
     const void* w_data, cudnnConvolutionDescriptor_t how, cudnnConvolutionFwdAlgo_t algorithm, void* workspace,
     std::size_t bytes, const void* beta, cudnnTensorDescriptor_t z, const void* z_data, cudnnTensorDescriptor_t bias,
     const void* bias_data, cudnnActivationDescriptor_t activation, cudnnTensorDescriptor_t y, void* y_data) {
   if (y->c % 3 == 0) return CUDNN_STATUS_NOT_SUPPORTED;
   if (!aligned(x_data) || !aligned(w_data) || !aligned(y_data) || !aligned(bias_data) || z_data != y_data ||
-      z->size() != y->size() || bias->c != y->c || bias->size() != y->c ||
-      !planned(*x, *w, *how, *y, algorithm, workspace, bytes))
+      z->size() != y->size() || bias->c != y->c || bias->size() != y->c || !planned(*x, *w, *how, *y, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
-  return convolve(factor(alpha), *x, x_data, *w, w_data, *how, factor(beta), *y, y_data, bias_data,
-                  activation->mode == CUDNN_ACTIVATION_RELU);
+  return submit(handle, workspace, *y,
+                [=, x = *x, w = *w, how = *how, y = *y, scale = factor(alpha), before = factor(beta),
+                 relu = activation->mode == CUDNN_ACTIVATION_RELU] {
+                  convolve(scale, x, x_data, w, w_data, how, before, y, y_data, bias_data, relu);
+                });
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor_t w,
@@ -243,25 +292,16 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnF
   *bytes = scratch_of(*dy);
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t, const void*, cudnnFilterDescriptor_t w, const void* w_data,
-                                           cudnnTensorDescriptor_t dy, const void* dy_data,
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void*, cudnnFilterDescriptor_t w,
+                                           const void* w_data, cudnnTensorDescriptor_t dy, const void* dy_data,
                                            cudnnConvolutionDescriptor_t how, cudnnConvolutionBwdDataAlgo_t algorithm,
                                            void* workspace, std::size_t bytes, const void*, cudnnTensorDescriptor_t dx,
                                            void* dx_data) {
-  if (!aligned(dx_data) || !aligned(w_data) || !aligned(dy_data) ||
-      !planned(*dx, *w, *how, *dy, algorithm, workspace, bytes))
+  if (!aligned(dx_data) || !aligned(w_data) || !aligned(dy_data) || !planned(*dx, *w, *how, *dy, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
-  const std::vector<double> slope = read_all(*dy, dy_data), weights = read_all(*w, w_data);
-  std::vector<double> sums(static_cast<std::size_t>(dx->size()));
-  const std::int64_t window = w->h * w->w * w->c;
-  for_each_pair(*dx, *w, *how, *dy, [&](std::int64_t y_at, std::int64_t x_at, std::int64_t w_at) {
-    for (std::int64_t o = 0; o < dy->c; ++o)
-      host_cuda::add_row(sums.data() + x_at, slope[static_cast<std::size_t>(y_at + o)],
-                         weights.data() + o * window + w_at, dx->c);
+  return submit(handle, workspace, *dy, [=, w = *w, dy = *dy, how = *how, dx = *dx] {
+    differentiate_by_images(w, w_data, dy, dy_data, how, dx, dx_data);
   });
-  for (std::int64_t i = 0; i < dx->size(); ++i)
-    host_cuda::write(dx_data, type_of(*dx), i, sums[static_cast<std::size_t>(i)]);
-  return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
@@ -278,24 +318,15 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudn
   *bytes = scratch_of(*dy);
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t, const void*, cudnnTensorDescriptor_t x, const void* x_data,
-                                             cudnnTensorDescriptor_t dy, const void* dy_data,
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, cudnnTensorDescriptor_t x,
+                                             const void* x_data, cudnnTensorDescriptor_t dy, const void* dy_data,
                                              cudnnConvolutionDescriptor_t how,
                                              cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace,
                                              std::size_t bytes, const void*, cudnnFilterDescriptor_t dw,
                                              void* dw_data) {
-  if (!aligned(x_data) || !aligned(dw_data) || !aligned(dy_data) ||
-      !planned(*x, *dw, *how, *dy, algorithm, workspace, bytes))
+  if (!aligned(x_data) || !aligned(dw_data) || !aligned(dy_data) || !planned(*x, *dw, *how, *dy, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
-  const std::vector<double> slope = read_all(*dy, dy_data), image = read_all(*x, x_data);
-  std::vector<double> sums(static_cast<std::size_t>(dw->size()));
-  const std::int64_t window = dw->h * dw->w * dw->c;
-  for_each_pair(*x, *dw, *how, *dy, [&](std::int64_t y_at, std::int64_t x_at, std::int64_t w_at) {
-    for (std::int64_t o = 0; o < dy->c; ++o)
-      host_cuda::add_row(sums.data() + o * window + w_at, slope[static_cast<std::size_t>(y_at + o)],
-                         image.data() + x_at, x->c);
+  return submit(handle, workspace, *dy, [=, x = *x, dy = *dy, how = *how, dw = *dw] {
+    differentiate_by_weights(x, x_data, dy, dy_data, how, dw, dw_data);
   });
-  for (std::int64_t i = 0; i < dw->size(); ++i)
-    host_cuda::write(dw_data, type_of(*dw), i, sums[static_cast<std::size_t>(i)]);
-  return CUDNN_STATUS_SUCCESS;
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <iosfwd>
 #include <memory>
@@ -18,7 +19,7 @@ namespace clip {
 struct Node;
 
 /// Reference-counted memory that tensors share.
-class Storage {
+class Storage : public std::enable_shared_from_this<Storage> {
  public:
   /// Throws when the device has not enough memory.
   Storage(std::size_t bytes, const Device& device) : device_(device), data_(device.allocate(bytes)), bytes_(bytes) {}
@@ -31,7 +32,13 @@ class Storage {
   const Device& device() const { return device_; }
   /// Counts writes, so that autograd and caches notice them.
   std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
-  void changed() { version_.fetch_add(1, std::memory_order_relaxed); }
+  void changed() {
+    version_.fetch_add(1, std::memory_order_relaxed);
+    if (written_ != nullptr) [[unlikely]]
+      written_->push_back(weak_from_this());
+  }
+  /// What `work`, which is called, writes to in this thread.
+  static std::vector<std::weak_ptr<Storage>> written_by(const std::function<void()>& work);
 
   /// What a kernel derived from these bytes and keeps beside them (packed weights); made by `make`, anew after a write.
   std::shared_ptr<void> derived(std::shared_ptr<void> (*make)());
@@ -45,6 +52,7 @@ class Storage {
   std::shared_ptr<void> derived_;
   std::shared_ptr<void> (*derived_make_)() = nullptr;
   std::uint64_t derived_version_ = 0;
+  static thread_local inline std::vector<std::weak_ptr<Storage>>* written_ = nullptr;
 };
 
 /// Numbers in nested braces: `{{1, 2}, {3, 4}}`. Every list on one level must have the same length.

@@ -27,4 +27,23 @@ __device__ __forceinline__ void wait_for_copies() {
 #endif
 }
 
+/// Makes a group of the copies that this thread has begun since the last one. (PTX: cp.async.commit_group)
+__device__ __forceinline__ void commit_copies() {
+#ifdef __CUDACC__
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+  host_cuda::commit_copies();
+#endif
+}
+
+/// Waits for this thread's groups of copies but the last `Later`. (PTX: cp.async.wait_group)
+template <int Later>
+__device__ __forceinline__ void wait_for_groups() {
+#ifdef __CUDACC__
+  asm volatile("cp.async.wait_group %0;" ::"n"(Later) : "memory");
+#else
+  host_cuda::wait_for_groups(Later);
+#endif
+}
+
 }  // namespace clip::kernels::cuda

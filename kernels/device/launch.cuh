@@ -40,4 +40,13 @@ void launch(const char* name, const Grid& grid, Stream stream, void (*kernel)(Pa
   if (status != cudaSuccess) fail(name, "launching: ", cudaGetErrorString(status));
 }
 
+/// The most shared memory that the current GPU lets a block have.
+inline std::size_t most_shared_bytes(const char* name) {
+  int device = 0, bytes = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess) status = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (status != cudaSuccess) fail(name, "asking how much shared memory there is: ", cudaGetErrorString(status));
+  return static_cast<std::size_t>(bytes);
+}
+
 }  // namespace clip::kernels::cuda

@@ -16,12 +16,21 @@ using kernels::MatmulShape;
 
 constexpr const char* op = "projection_head";
 
-/// What backward needs of the forward pass. z = dropout(y) + h.
+/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h) is undefined where one kernel did
+/// the whole head: so does its gradient's.
 struct Saved {
   Tensor x, h, activated, z, mean, rstd, projection, fc, norm;
   kernels::DropoutMask mask;
   bool needs_x;
 };
+
+/// Whether one kernel does a whole head, and one its gradient but for the products that give those of weights and x.
+bool in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Tensor& norm, const Tensor& norm_bias) {
+  return x.device().is_cuda() &&
+         kernels::cuda::whole_head_fits(x.dtype(), x.shape(1), w.fc.shape(0),
+                                        {x.raw(), w.projection.raw(), w.projection_bias.raw(), w.fc.raw(),
+                                         w.fc_bias.raw(), norm.raw(), norm_bias.raw()});
+}
 
 /// The sum over blocks of partial sums [blocks, count]. There may be no blocks.
 Tensor sum_blocks(const Tensor& partial, std::int64_t count) {
@@ -33,18 +42,22 @@ Tensor sum_blocks(const Tensor& partial, std::int64_t count) {
   return total;
 }
 
-Grads head_backward(const Tensor& dout, const Saved& saved) {
+Grads head_backward(Tensor dout, const Saved& saved) {
   const std::int64_t rows = saved.x.shape(0), in = saved.x.shape(1), out = saved.h.shape(1);
   const Tensor& like = saved.h;
-  const std::int64_t blocks = like.device().is_cuda() ? kernels::cuda::head_blocks(rows) : kernels::head_blocks(rows);
-  Tensor dh = empty_like(like), dactivated = empty_like(like);
-  Tensor dy = saved.mask.p > 0 ? empty_like(like) : dh;
+  const bool whole = !saved.activated.defined();
+  const std::int64_t blocks = whole                     ? kernels::cuda::whole_head_blocks(rows, out)
+                              : like.device().is_cuda() ? kernels::cuda::head_blocks(rows)
+                                                        : kernels::head_blocks(rows);
+  if (whole && !kernels::cuda::whole_head_fits(like.dtype(), in, out, {dout.raw()})) dout = dout.clone();
+  Tensor dh = empty_like(like), dy = whole || saved.mask.p > 0 ? empty_like(like) : dh;
+  Tensor activated = whole ? empty_like(like) : saved.activated, dactivated = whole ? Tensor() : empty_like(like);
   Tensor dprojection = empty_like(saved.projection), dfc = empty_like(saved.fc);
   Tensor dx = saved.needs_x ? empty_like(saved.x) : Tensor();
   Tensor tail_parts({blocks, 3, out}, dtype::f32, like.device()), h_parts({blocks, out}, dtype::f32, like.device());
   dispatch_float(like.dtype(), op, [&]<class T>() {
     T *const h_slope = dh.mutable_data<T>(), *const y_slope = dy.mutable_data<T>();
-    T *const g_slope = dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
+    T *const g_slope = whole ? nullptr : dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
     T *const w2 = dfc.mutable_data<T>(), *const x_slope = saved.needs_x ? dx.mutable_data<T>() : nullptr;
     float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
     const MatmulShape fc_back{.m = out, .n = out, .k = rows, .transpose_a = true},
@@ -57,7 +70,7 @@ Grads head_backward(const Tensor& dout, const Saved& saved) {
           using namespace kernels::cpu;
           head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
                              saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out);
-          matmul(w2, y_slope, saved.activated.data<T>(), fc_back);
+          matmul(w2, y_slope, activated.data<T>(), fc_back);
           matmul(g_slope, y_slope, saved.fc.data<T>(), y_back);
           head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
           matmul(w1, h_slope, saved.x.data<T>(), projection_back);
@@ -66,11 +79,20 @@ Grads head_backward(const Tensor& dout, const Saved& saved) {
         [&](auto stream) {
           using namespace kernels::cuda;
           MatmulPlans& plans = matmul_plans(like.device());
-          head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
-                             saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out, stream);
-          matmul(w2, y_slope, saved.activated.data<T>(), fc_back, {}, plans);
-          matmul(g_slope, y_slope, saved.fc.data<T>(), y_back, {}, plans);
-          head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out, stream);
+          if constexpr (sizeof(T) == 2)
+            if (whole)
+              whole_head_backward(h_slope, y_slope, activated.mutable_data<T>(), tail, h_sums, dout.data<T>(),
+                                  saved.h.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
+                                  saved.rstd.data<float>(), saved.norm.data<float>(), saved.fc.data<T>(), saved.mask,
+                                  rows, out, stream);
+          if (!whole)
+            head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
+                               saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out, stream);
+          matmul(w2, y_slope, activated.data<T>(), fc_back, {}, plans);
+          if (!whole) {
+            matmul(g_slope, y_slope, saved.fc.data<T>(), y_back, {}, plans);
+            head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out, stream);
+          }
           matmul(w1, h_slope, saved.x.data<T>(), projection_back, {}, plans);
           if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back, {}, plans);
         });
@@ -101,15 +123,20 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
     check(t->shape() == Shape{out} && t->device() == x.device(), op, "expected norm's scale and shift ", Shape{out},
           " on ", x.device(), ", got ", t->shape(), " on ", t->device());
 
+  const bool whole = in_one_kernel(x, weights, norm, norm_bias);
+  const bool kept =
+      !whole || recording(x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias);
   kernels::DropoutMask mask;
-  Tensor h({rows, out}, x.dtype(), x.device()), activated = empty_like(h), z = empty_like(h), y = empty_like(h);
+  Tensor y({rows, out}, x.dtype(), x.device()), h = kept ? empty_like(y) : y, z = kept ? empty_like(y) : Tensor();
+  Tensor activated = whole ? Tensor() : empty_like(y);
   if (options.random != nullptr && options.dropout > 0)
     mask = {options.dropout, options.random->seed(), options.random->reserve(h.numel())};
   Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
   const auto packed_projection = packed_copies(weights.projection), packed_fc = packed_copies(weights.fc);
   dispatch_float(x.dtype(), op, [&]<class T>() {
-    T *const h_out = h.mutable_data<T>(), *const activated_out = activated.mutable_data<T>();
-    T *const z_out = z.mutable_data<T>(), *const y_out = y.mutable_data<T>();
+    T *const h_out = h.mutable_data<T>(), *const y_out = y.mutable_data<T>();
+    T* const z_out = kept ? z.mutable_data<T>() : nullptr;
+    T* const activated_out = whole ? nullptr : activated.mutable_data<T>();
     float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
     const MatmulShape first{.m = rows, .n = out, .k = in, .transpose_b = true};
     const MatmulShape second{.m = rows, .n = out, .k = out, .transpose_b = true};
@@ -127,6 +154,13 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
         },
         [&](auto stream) {
           using namespace kernels::cuda;
+          if constexpr (sizeof(T) == 2)
+            if (whole)
+              return whole_head_forward(
+                  y_out, h_out, z_out, mean_out, rstd_out, x.data<T>(),
+                  {weights.projection.data<T>(), weights.projection_bias.data<T>(), weights.fc.data<T>(),
+                   weights.fc_bias.data<T>(), norm.data<float>(), norm_bias.data<float>()},
+                  options.eps, mask, rows, in, out, stream);
           MatmulPlans& plans = matmul_plans(x.device());
           matmul(h_out, x.data<T>(), weights.projection.data<T>(), first, first_bias, plans);
           activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel(), stream);

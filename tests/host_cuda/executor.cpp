@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
@@ -20,6 +21,8 @@ namespace {
 
 enum class State { ready, at_barrier, in_warp_operation, finished };
 
+using Copies = std::vector<std::pair<void*, const void*>>;  // from null are zeros
+
 struct Thread {
   Fiber fiber;
   dim3 index;
@@ -29,8 +32,8 @@ struct Thread {
   Site site{};
   unsigned mask = 0;
   void* data = nullptr;
-  std::vector<std::pair<void*, const void*>> copies;  ///< begun; from null are zeros
-  std::size_t missing = 0;  ///< of a warp's first thread: the lane that a warp operation last found missing
+  std::deque<Copies> copies;  ///< in groups, of which the last is not committed
+  std::size_t missing = 0;    ///< of a warp's first thread: the lane that a warp operation last found missing
 };
 
 /// The shared memory of a block, exactly as long as asked for. Without AddressSanitizer a canary follows it.
@@ -197,7 +200,7 @@ void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<vo
     for (unsigned i = 0; i < live; ++i) {
       threads[i]->index = {i % block.x, i / block.x % block.y, i / block.x / block.y};
       threads[i]->state = State::ready;
-      threads[i]->copies.clear();
+      threads[i]->copies.assign(1, {});
       threads[i]->fiber.start(body);
     }
     memory.fill();
@@ -222,20 +225,37 @@ void block_barrier(Site site) {
   current->fiber.suspend();
 }
 
-void copy_async(void* to, const void* from, bool there, Site site) {
-  if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0)
-    mistake(site, "a copy of 16 bytes from or to what is no multiple of 16");
-  std::memset(to, 0xff, 16);
-  current->copies.emplace_back(to, there ? from : nullptr);
-}
-
-void wait_for_copies() {
-  for (const auto& [to, from] : current->copies)
+namespace {
+void finish(const Copies& copies) {
+  for (const auto& [to, from] : copies)
     if (from == nullptr)
       std::memset(to, 0, 16);
     else
       std::memcpy(to, from, 16);
-  current->copies.clear();
+}
+}  // namespace
+
+void copy_async(void* to, const void* from, bool there, Site site) {
+  if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0)
+    mistake(site, "a copy of 16 bytes from or to what is no multiple of 16");
+  std::memset(to, 0xff, 16);
+  current->copies.back().emplace_back(to, there ? from : nullptr);
+}
+
+void commit_copies() { current->copies.emplace_back(); }
+
+void wait_for_groups(std::size_t later) {
+  auto& groups = current->copies;
+  while (groups.size() > later + 1) {
+    finish(groups.front());
+    groups.pop_front();
+  }
+}
+
+void wait_for_copies() {
+  wait_for_groups(0);
+  finish(current->copies.back());
+  current->copies.back().clear();
 }
 
 unsigned lane() { return index_in_block(*current) % 32; }

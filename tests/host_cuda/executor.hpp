@@ -58,6 +58,9 @@ void warp_operation(Site site, unsigned mask, void* data, Complete complete);
 /// Begins to copy 16 bytes, or zeros, to shared memory, which has NaN patterns until the thread waits for its copies.
 void copy_async(void* shared, const void* global, bool there, Site site = {__builtin_FILE(), __builtin_LINE()});
 void wait_for_copies();
+/// Ends a group of copies, and waits for all groups that have ended but the last `later`.
+void commit_copies();
+void wait_for_groups(std::size_t later);
 
 /// The current thread's lane in its warp.
 unsigned lane();

@@ -98,6 +98,17 @@ __global__ void copied(float* y, const float* x, unsigned shift) {
   if (wait) wait_for_copies();
   for (unsigned i = 0; i < 4; ++i) y[4 * threadIdx.x + i] = row[i];
 }
+/// The same in groups of four numbers each, read when all but the last `Later` groups have come.
+template <int Later>
+__global__ void copied_in_groups(float* y, const float* x) {
+  float* const row = shared_as<Row>().values;
+  for (unsigned group = 0; group < 4; ++group) {
+    copy_async(row + 4 * group, x + 4 * group, true);
+    commit_copies();
+  }
+  wait_for_groups<Later>();
+  for (unsigned i = 0; i < 16; ++i) y[i] = row[i];
+}
 __global__ void prefix_over_blocks(float* y) { y[blockIdx.x + 1] = y[blockIdx.x] + 1; }
 
 /// Whether y of 8 blocks is x reversed within every `width` elements, in each of some launches.
@@ -191,6 +202,10 @@ TEST_CASE("asynchronous copies arrive when they are waited for", "[host_cuda]") 
   launch("copied", {1, {32}, sizeof(Row)}, nullptr, copied<false>, y, x, 0u);
   for (const float each : y) CHECK(each != each);
   CHECK(caught("no multiple of 16", 32, sizeof(Row), copied<true>, y, x, 1u));
+  launch("copied_in_groups", {1, {1}, sizeof(Row)}, nullptr, copied_in_groups<1>, y, x);
+  for (unsigned i = 0; i < 16; ++i) CHECK((i < 12 ? y[i] == x[i] : y[i] != y[i]));
+  launch("copied_in_groups", {1, {1}, sizeof(Row)}, nullptr, copied_in_groups<0>, y, x);
+  for (unsigned i = 0; i < 16; ++i) CHECK(y[i] == x[i]);
 }
 
 TEST_CASE("blocks run in any order", "[host_cuda]") {

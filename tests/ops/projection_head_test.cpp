@@ -6,6 +6,7 @@
 #include "clip/autograd.hpp"
 #include "clip/nn/projection_head.hpp"
 #include "clip/ops/activation.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/dropout.hpp"
 #include "clip/ops/layer_norm.hpp"
 #include "clip/ops/linear.hpp"
@@ -61,6 +62,8 @@ Array reference_head(const std::vector<Array>& in) {
   return result;
 }
 
+std::vector<float> floats(const Tensor& t) { return to(to(t.detach(), Device::cpu()), dtype::f32).to_vector(); }
+
 std::vector<std::vector<float>> values_and_gradients(const Tensor& y, const std::vector<Tensor>& in, const Tensor& dy) {
   for (const Tensor& t : in) t.set_grad({});
   backward(y, dy);
@@ -80,6 +83,53 @@ TEST_CASE("projection_head agrees with a double loop and its differences", "[ops
           head_inputs(rows, 19, out),
           {.tolerance = {.f32 = 1e-5, .bf16 = 4e-2, .gradient = 1e-3, .bf16_gradient = 2e-1}});
     }
+}
+
+TEST_CASE("projection_head agrees where one kernel does all of it", "[ops]") {
+  struct Case {
+    std::int64_t rows, in, out;
+  };
+  for (const Case& c : {Case{0, 8, 8}, {1, 8, 8}, {17, 40, 64}, {2, 8, 264}})
+    check_op(
+        "projection_head", [](auto& in) { return head(in); }, [](auto& in) { return reference_head(in); },
+        head_inputs(c.rows, c.in, c.out),
+        {.tolerance = {.f32 = 1e-5, .bf16 = 4e-2, .gradient = 1e-3, .bf16_gradient = 2e-1}});
+}
+
+TEST_CASE("projection_head drops what its ops drop, and gives the same bits again, on every device", "[ops]") {
+  for (const Device& device : devices()) {
+    std::vector<Tensor> in;
+    for (const Array& a : head_inputs(70, 24, 64)) in.push_back(to_tensor(a, dtype::bf16, device).requires_grad());
+    const Tensor dy = to_tensor(random_array({70, 64}, -1, 1, 9), dtype::bf16, device);
+    Tensor odd_dy = Tensor({70 * 64 + 1}, dtype::bf16, device).view(1, {70, 64});
+    odd_dy.copy_from(dy);
+    const auto once = [&](const auto& function, const Tensor& gradient) {
+      Random random(5, 3);
+      for (const Tensor& t : in) t.set_grad({});
+      const Tensor y = function(random);
+      backward(y, gradient);
+      CHECK(random.offset() == 3 + 70 * 64 / 4);
+      std::vector<std::vector<float>> all{floats(y)};
+      for (const Tensor& t : in) all.push_back(floats(t.grad()));
+      return all;
+    };
+    const auto ours = [&](Random& random) { return head(in, {.dropout = 0.3f, .random = &random}); };
+    const auto first = once(ours, dy), theirs = once([&](Random&random) { return composed(in, 0.3f, random); }, dy);
+    CHECK(once(ours, dy) == first);
+    CHECK(once(ours, odd_dy) == first);
+    for (std::size_t k = 0; k < first.size(); ++k) {
+      INFO("gradient of input " << static_cast<int>(k) - 1 << " (-1: the output)");
+      double worst = 0, largest = 1;
+      for (std::size_t i = 0; i < first[k].size(); ++i) {
+        worst = std::max(worst, static_cast<double>(std::abs(first[k][i] - theirs[k][i])));
+        largest = std::max(largest, static_cast<double>(std::abs(theirs[k][i])));
+      }
+      CHECK(worst <= 4e-2 * largest);
+    }
+    const NoGrad no_grad;
+    Random random(5, 3);
+    CHECK(floats(ours(random)) == first[0]);
+  }
 }
 
 TEST_CASE("projection_head is the ops it is made of, and drops what they drop", "[ops]") {

@@ -73,8 +73,8 @@ struct HeadWeights {
   const float *norm, *norm_bias;
 };
 
-/// A whole head: out, h and z [rows, cols], mean and rstd of each row of z. For use without a backward pass z, mean and
-/// rstd are null, and h may be out. T = bf16 or f16.
+/// A whole head: out, h and z [rows, cols], mean and rstd of each row of z. Where no backward pass follows z is null,
+/// mean and rstd are not written, and h may be out. T = bf16 or f16.
 template <class T>
 void whole_head_forward(T* out, T* h, T* z, float* mean, float* rstd, const T* x, const HeadWeights<T>& weights,
                         float eps, const DropoutMask& mask, std::int64_t rows, std::int64_t in, std::int64_t cols,

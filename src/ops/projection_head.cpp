@@ -16,15 +16,15 @@ using kernels::MatmulShape;
 
 constexpr const char* op = "projection_head";
 
-/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h) is undefined where one kernel did
-/// the whole head: so does its gradient's.
+/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h), undefined where one kernel did the
+/// whole head, because that of the gradient makes it again.
 struct Saved {
   Tensor x, h, activated, z, mean, rstd, projection, fc, norm;
   kernels::DropoutMask mask;
   bool needs_x;
 };
 
-/// Whether one kernel does a whole head, and one its gradient but for the products that give those of weights and x.
+/// Whether one kernel does the whole head, and one its gradient but for the products that the weights' and x's are.
 bool in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Tensor& norm, const Tensor& norm_bias) {
   return x.device().is_cuda() &&
          kernels::cuda::whole_head_fits(x.dtype(), x.shape(1), w.fc.shape(0),
@@ -134,9 +134,8 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
   Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
   const auto packed_projection = packed_copies(weights.projection), packed_fc = packed_copies(weights.fc);
   dispatch_float(x.dtype(), op, [&]<class T>() {
-    T *const h_out = h.mutable_data<T>(), *const y_out = y.mutable_data<T>();
-    T* const z_out = kept ? z.mutable_data<T>() : nullptr;
-    T* const activated_out = whole ? nullptr : activated.mutable_data<T>();
+    T *const h_out = h.mutable_data<T>(), *const activated_out = whole ? nullptr : activated.mutable_data<T>();
+    T *const z_out = kept ? z.mutable_data<T>() : nullptr, *const y_out = y.mutable_data<T>();
     float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
     const MatmulShape first{.m = rows, .n = out, .k = in, .transpose_b = true};
     const MatmulShape second{.m = rows, .n = out, .k = out, .transpose_b = true};

@@ -41,25 +41,24 @@ int narrow(std::int64_t extent) {
   return static_cast<int>(extent);
 }
 
-/// One of cuDNN's descriptors.
+/// What cuDNN makes and wants back: its library handle, and descriptors.
 template <class Handle, auto create, auto destroy>
-class Descriptor {
+class Owned {
  public:
-  Descriptor() { call(create(&handle_), "making a descriptor"); }
-  ~Descriptor() { destroy(handle_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  Owned() { call(create(&handle_), "making a handle or a descriptor"); }
+  ~Owned() { destroy(handle_); }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
   operator Handle() const { return handle_; }
 
  private:
   Handle handle_ = nullptr;
 };
-using Tensor4d = Descriptor<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor>;
-using Filter = Descriptor<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>;
-using How =
-    Descriptor<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
-using Function =
-    Descriptor<cudnnActivationDescriptor_t, cudnnCreateActivationDescriptor, cudnnDestroyActivationDescriptor>;
+using Library = Owned<cudnnHandle_t, cudnnCreate, cudnnDestroy>;
+using Tensor4d = Owned<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor>;
+using Filter = Owned<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>;
+using How = Owned<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
+using Function = Owned<cudnnActivationDescriptor_t, cudnnCreateActivationDescriptor, cudnnDestroyActivationDescriptor>;
 
 /// A convolution as cuDNN knows it; its gradients are described by the same.
 struct Plan {
@@ -133,12 +132,8 @@ class Aligned {
 class ConvolutionPlans {
  public:
   explicit ConvolutionPlans(Stream given) : stream(given), workspace_(given) {
-    call(cudnnCreate(&handle_), "starting");
     call(cudnnSetStream(handle_, stream), "starting");
   }
-  ~ConvolutionPlans() { cudnnDestroy(handle_); }
-  ConvolutionPlans(const ConvolutionPlans&) = delete;
-  ConvolutionPlans& operator=(const ConvolutionPlans&) = delete;
 
   template <class T>
   void forward(T* y, const T* x, const T* w, const Conv2dShape& s, const Epilogue<T>& epilogue) {
@@ -292,7 +287,7 @@ class ConvolutionPlans {
   }
 
   Workspace workspace_;
-  cudnnHandle_t handle_ = nullptr;
+  Library handle_;
   std::map<Key, Plan> plans_;
   std::mutex mutex_;
 };

@@ -23,15 +23,17 @@ if(CLIP_CUDA STREQUAL HOST)
 endif()
 
 # By nvcc, as objects of the library: its users need the CUDA runtime, not the language.
-# CMAKE_CUDA_ARCHITECTURES is the GPU present where there is one, else the generations 8.0 and 9.0a.
+# CMAKE_CUDA_ARCHITECTURES are those of the GPUs present, or, where there is none, the generations 8.0 and 9.0a.
 target_link_libraries(clipcore PRIVATE CUDA::cudart_static ${CLIP_cublasLt_LIBRARY} ${CLIP_cudnn_LIBRARY})
 # After all others: beside them, Python's packages have headers that belong to another toolkit.
 target_compile_options(clipcore PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${CLIP_cublasLt_INCLUDE} -idirafter ${CLIP_cudnn_INCLUDE}>")
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET)
-  if(gpus MATCHES "GPU 0")
-    set(CMAKE_CUDA_ARCHITECTURES native)
-  else()
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE gpus ERROR_QUIET)
+  string(REGEX MATCHALL "[0-9]+\\.[0-9]" CMAKE_CUDA_ARCHITECTURES "${gpus}")
+  list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
+  list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "\\." "")
+  list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^90$" "90a")  # `native` would leave out what only it has
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES 80 90a)
   endif()
 endif()

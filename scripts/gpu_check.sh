@@ -8,7 +8,7 @@ report=$(realpath -m -- "${1:-gpu_report.md}")
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer:/usr/local/nvidia/bin
 build=build/gpu_check
-export bin=$build/bin logs=$build/logs jobs=$((($(nproc) + 1) / 2))
+export bin=$build/bin logs=$build/logs jobs=$((($(nproc) + 1) / 2)) PYTHONUNBUFFERED=1
 deadline=$((SECONDS + 520))
 
 die() { echo "gpu_check: $*" >&2; exit 1; }
@@ -69,10 +69,6 @@ tests() {  # of these labels, each in a process of its own
   OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive ctest --test-dir build/gpu_check -V -j "$jobs" --timeout 60 \
     --no-tests=error -L "^($1)(-threads)?\$" -E 'instructions$'
 }
-limits() {
-  "$bin/copy_rate"
-  "$bin/matrix_rate"
-}
 sanitize() {  # TOOL: every file of tests in a process of its own
   printf '%s\n' tests/kernels/*_cuda_test.cpp | xargs -P "$jobs" -n 1 bash -c 'sanitize_file "$@"' _ "$1"
 }
@@ -89,31 +85,34 @@ sanitize_file() {  # TOOL FILE
     return 1
   fi
 }
-export -f tests limits sanitize sanitize_file
+export -f tests sanitize sanitize_file
 run() { part "$1" "$2" bash -euc "$3"; }
 
-targets=(cuda_tests core_tests ops_tests models_tests train_tests retrieval_tests copy_rate matrix_rate)
+targets=(cuda_tests core_tests ops_tests models_tests train_tests retrieval_tests
+         gpu_limits cuda_bench encoder_time make_flickr8k train_flickr8k)
 run configure       60 "cmake --fresh --preset cuda -B $build -DCLIP_WERROR=OFF"
-if grep -qi cuda bench/kernels/*_bench.cpp; then targets+=(kernels_bench); fi
 run build          270 "cmake --build $build -- -k 0 ${targets[*]}"
-run limits          30 limits
+run limits          30 "$bin/gpu_limits"
 run "kernel tests"  60 'tests cuda'
 run "op tests"      60 'tests "core|ops"'
 run "model tests"   60 'tests "models|train|retrieval"'
 run memcheck       100 'sanitize memcheck'
 run racecheck      100 'sanitize racecheck'
-if [[ " ${targets[*]} " = *" kernels_bench "* ]]; then run benchmarks 60 "$bin/kernels_bench --benchmark_filter=cuda"; fi
-for script in bench/compare/*_cuda.py; do  # beside PyTorch
-  if [ -e "$script" ] && python3 -c 'import torch' 2>/dev/null; then run "$(basename "$script")" 60 "python3 $script"; fi
-done
+run benchmarks      60 "$bin/cuda_bench --benchmark_filter=-million"
+if python3 -c 'import torch, torchvision, transformers' 2>/dev/null; then
+  compare=bench/compare
+  run recipe             60 "python3 $compare/recipe.py --bin $bin --folder $build/recipe --device cuda:0 --rounds 2"
+  run "PyTorch encoders" 90 "python3 $compare/encoders.py --bin $bin --cuda --batch 256 --precision bf16 --only ResNet50 128"
+  run "PyTorch kernels"  90 "python3 $compare/kernels_cuda.py --bin $bin"
+fi
+run "million pairs" 30 "$bin/cuda_bench --benchmark_filter=million"
 
 # shellcheck disable=SC2016  # code fences
 {
-  for log in "$logs"/{limits,benchmarks,*_cuda.py}.log; do
+  for log in "$logs"/{limits,benchmarks,recipe,PyTorch*,million_pairs}.log; do
     if [ -e "$log" ]; then printf '\n## %s\n```\n%s\n```\n' "$(basename "$log" .log)" "$(cat "$log")"; fi
   done
   printf '\n## What tests said of the GPU, and how often\n```\n'
-  grep -qs 'devices()' tests/models/*.cpp || echo 'models have no tests on the GPU yet: theirs ran on the CPU'
   grep -hs -o 'note: .*' "$logs"/{kernel,op,model}_tests.log | sort | uniq -c | sort -rn || true
   printf '```\n'
   for name in "${failed[@]}"; do

@@ -1,8 +1,11 @@
 """Whole encoders against PyTorch (eager, compiled) and OpenVINO on this machine: python3 bench/compare/encoders.py
+On its GPU against PyTorch: python3 bench/compare/encoders.py --cuda --bin build/gpu_check/bin --batch 256
 
-Needs torch, torchvision, transformers, openvino and safetensors, and build/release/bin/encoder_time. All take the same
-weights and inputs, their outputs are compared, and they run in turns; printed are median milliseconds an item."""
+Needs torch, torchvision, transformers, safetensors, on the CPU openvino, and encoder_time in build/release/bin or --bin. All
+take the same weights and inputs, their outputs are compared, and they run in turns; printed are median milliseconds an item.
+On a GPU the inputs are there already, models are in bf16 rather than autocast, and a turn lasts until all is computed."""
 import argparse
+import copy
 import json
 import pathlib
 import statistics
@@ -11,20 +14,20 @@ import tempfile
 import time
 
 import numpy as np
-import openvino as ov
 import torch
 import torchvision
 import transformers
 from safetensors.torch import save_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+GPU = "cuda"
 
 
 class Ours:
-    def __init__(self, folder, inputs, precision):
+    def __init__(self, folder, inputs, precision, args):
         np.save(folder / "input.npy", inputs)
         self.process = subprocess.Popen(
-            [ROOT / "build/release/bin/encoder_time", folder, folder / "input.npy", folder / "output.npy", precision],
+            [args.bin / "encoder_time", folder, folder / "input.npy", folder / "output.npy", precision, *["cuda"][:args.cuda]],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.milliseconds()
         self.output = np.load(folder / "output.npy")
@@ -56,7 +59,26 @@ def torch_peer(model, inputs, precision, compiled):
     return Peer(run)
 
 
+def torch_gpu_peer(model, inputs, precision, compiled):
+    model, inputs = copy.deepcopy(model).to(GPU), inputs.to(GPU)
+    if precision == "bf16":
+        model, inputs = model.bfloat16(), inputs.bfloat16() if inputs.is_floating_point() else inputs
+    model = torch.compile(model) if compiled else model
+
+    torch.backends.cudnn.benchmark = True
+
+    def run():
+        with torch.no_grad():
+            y = model(inputs)
+        torch.cuda.synchronize()
+        return y
+    peer = Peer(run)
+    peer.output = peer.output.float().cpu().numpy()
+    return peer
+
+
 def openvino_peer(model, inputs, precision, threads):
+    import openvino as ov
     converted = ov.convert_model(model, example_input=inputs, input=[tuple(inputs.shape)])
     compiled = ov.Core().compile_model(converted, "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
@@ -124,11 +146,13 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--precision", nargs="*", default=["bf16", "f32"])
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", nargs="*", default=[""], help="cases whose name holds one of these")
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin")
+    parser.add_argument("--cuda", action="store_true", help="compare on the GPU")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, openvino {ov.__version__}, {args.threads} threads, batch {args.batch}")
+    print(f"torch {torch.__version__}, {'GPU' if args.cuda else f'{args.threads} threads'}, batch {args.batch}")
     cases = {"DistilBERT, 32 tokens": lambda f: distilbert(f, args.batch, 32),
              "DistilBERT, 128 tokens": lambda f: distilbert(f, args.batch, 128),
              "ResNet50": lambda f: resnet50(f, args.batch),
@@ -136,15 +160,17 @@ def main():
              "CLIP ViT-B/32 captions": lambda f: clip(f, args.batch, "text")}
     for precision in args.precision:
         for name, make in cases.items():
-            if args.only not in name:
+            if not any(only in name for only in args.only):
                 continue
             with tempfile.TemporaryDirectory() as folder, torch.no_grad():
                 model, inputs, array = make(pathlib.Path(folder))
                 reference = model(inputs).numpy()
-                runners = {"ours": Ours(pathlib.Path(folder), array, precision),
-                           "torch": torch_peer(model, inputs, precision, False),
-                           "torch compiled": torch_peer(model, inputs, precision, True),
-                           "openvino": openvino_peer(model, inputs, precision, args.threads)}
+                peer = torch_gpu_peer if args.cuda else torch_peer
+                runners = {"ours": Ours(pathlib.Path(folder), array, precision, args),
+                           "torch": peer(model, inputs, precision, False),
+                           "torch compiled": peer(model, inputs, precision, True)}
+                if not args.cuda:
+                    runners["openvino"] = openvino_peer(model, inputs, precision, args.threads)
                 times = {key: [] for key in runners}
                 for _ in range(args.rounds):
                     for key, runner in runners.items():

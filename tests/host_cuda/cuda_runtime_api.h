@@ -1,2 +1,3 @@
 #pragma once
 #include "tests/host_cuda/cuda_runtime.h"
+#include "tests/host_cuda/measure.hpp"

@@ -1,0 +1,69 @@
+// Bound by arithmetic, and so are counted the fewest operations that can do: with the gradients of both sides 8 n^2 d
+// for InfoNCE and SigLIP, 18 n^2 d for soft targets, 14 n^2 d where they are detached. What a kernel computes again
+// does not count for it. At n = 32,768, d = 512 and 790 TFLOP/s: 5.6, 12.5 and 9.7 ms. Two exponentials an element and
+// direction are 0.55 ms by themselves, so smaller d cannot reach as much. Targets: of the matrix rate 65 % at d = 512,
+// 50 % at 256. A matrix of n x n numbers in f32 would take 4.3 GB; peak_bytes, beside the inputs' 2 n d numbers, should
+// stay O(n d).
+#include "bench/support/device_time.hpp"
+#include "clip/autograd.hpp"
+#include "clip/ops/contrastive_loss.hpp"
+#include "clip/ops/l2_normalize.hpp"
+
+namespace {
+
+using namespace clip;
+using namespace clip::bench;
+
+/// Times `loss` of two sides and its gradients, `products` n^2 d operations.
+template <class Loss>
+void report_loss(benchmark::State& state, std::int64_t products, Tensor text, Tensor image, const Loss& loss) {
+  text.requires_grad();
+  image.requires_grad();
+  const auto n = static_cast<double>(text.shape(0)), d = static_cast<double>(text.shape(1));
+  report_device_flops(state, static_cast<double>(products) * n * n * d, [&] {
+    backward(loss(text, image));
+    text.set_grad({});
+    image.set_grad({});
+  });
+}
+
+/// Rows of length 1, n and d the benchmark's arguments.
+template <class T>
+Tensor unit_rows(const benchmark::State& state) {
+  return l2_normalize(random_on_gpu({sized(state.range(0), 65), sized(state.range(1), 24)}, dtype_of<T>));
+}
+
+template <class T>
+void info_nce(benchmark::State& state) {
+  const Tensor scale = Tensor::of(2.66, dtype::f32, gpu());
+  report_loss(state, 8, unit_rows<T>(state), unit_rows<T>(state),
+              [&](const Tensor& text, const Tensor& image) { return clip::info_nce(text, image, scale); });
+}
+template <class T>
+void siglip(benchmark::State& state) {
+  const Tensor scale = Tensor::of(2.3, dtype::f32, gpu()), bias = Tensor::of(-10, dtype::f32, gpu());
+  report_loss(state, 8, unit_rows<T>(state), unit_rows<T>(state),
+              [&](const Tensor& text, const Tensor& image) { return siglip_loss(text, image, scale, bias); });
+}
+template <class T, bool detach>
+void soft_targets(benchmark::State& state) {
+  const ContrastiveOptions options{.temperature = 1, .detach_targets = detach};
+  report_loss(state, detach ? 14 : 18, unit_rows<T>(state), unit_rows<T>(state),
+              [&](const Tensor& text, const Tensor& image) { return soft_target_loss(text, image, options); });
+}
+
+void sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"n", "d"})->ArgsProduct({{1 << 10, 1 << 15}, {256, 512}});
+  on_gpu(bench);
+}
+BENCHMARK(info_nce<bf16>)->Apply(sizes);
+BENCHMARK(siglip<bf16>)->Apply(sizes);
+BENCHMARK(soft_targets<bf16, false>)->Apply(sizes);
+BENCHMARK(soft_targets<bf16, true>)->Apply(sizes);
+BENCHMARK(info_nce<float>)->ArgNames({"n", "d"})->Args({1 << 14, 256})->Apply(on_gpu)->Iterations(5);
+
+/// A million pairs, 2.25e15 operations: 2.9 s at 790 TFLOP/s. A matrix of them would take 4.4 TB.
+void million(benchmark::State& state) { info_nce<bf16>(state); }
+BENCHMARK(million)->ArgNames({"n", "d"})->Args({1 << 20, 256})->Apply(on_gpu)->Iterations(1);
+
+}  // namespace

@@ -3,7 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <memory>
 
+#include "clip/core/graph.hpp"
 #include "clip/core/random.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/cast.hpp"
@@ -131,6 +133,11 @@ double matrix_rate() {
     return 2 * static_cast<double>(n * n * n) / median_seconds([&] { matmul(a, b, {.transpose_b = true}); });
   }();
   return rate;
+}
+
+Work replayed(const Work& work) {
+  work();
+  return [graph = std::make_shared<Graph>(gpu(), work)] { graph->replay(); };
 }
 
 void on_gpu(benchmark::internal::Benchmark* bench) {

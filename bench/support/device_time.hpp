@@ -32,6 +32,10 @@ double matrix_rate();
 /// Puts something into the GPU's stream.
 using Work = std::function<void()>;
 
+/// The same as a graph, after it has run once: replaying that costs the CPU one launch. Throws what `Graph` does, which
+/// takes no work that waits for the GPU.
+Work replayed(const Work& work);
+
 /// For benchmarks: `BENCHMARK(f)->Apply(on_gpu)`. The times shown are means; counters are made of medians.
 void on_gpu(benchmark::internal::Benchmark* bench);
 

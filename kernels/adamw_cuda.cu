@@ -1,82 +1,62 @@
-// One pass over memory and one launch for all tensors: 16 bytes read and 12 written for each element. A block of
-// threads has 4096 elements of one tensor, which it finds by bisecting the numbers of the tensors' first blocks.
-// For the norm of the gradients such blocks sum squares, in f32 by thread and in double over threads; one block of
-// threads adds up what they found, and leaves the factor where the step reads it: the CPU does not wait for it.
+// One pass over memory and one launch for all tensors (kernels/device/tensor_list.cuh): 16 bytes read and 12 written
+// for each element. For the norm of the gradients the same blocks sum squares, in f32 by thread and in double over
+// threads; one block of threads adds up what they found, and leaves the factor where the step reads it: the CPU does
+// not wait for it. Rates are read from memory too, so that a launch that a graph has recorded takes those of the day.
 #include "kernels/adamw.hpp"
 
-#include "kernels/device/elements.cuh"
-#include "kernels/device/launch.cuh"
 #include "kernels/device/pair_tiles.cuh"
+#include "kernels/device/tensor_list.cuh"
 
 namespace clip::kernels::cuda {
 namespace {
 
-constexpr int threads = 256, in_block = 4096;
-
 /// N elements from `i` on.
 template <int N>
-__device__ void update(const AdamWTensor& t, std::int64_t i, float factor) {
+__device__ void update(const AdamWTensor& t, const AdamWRates& r, std::int64_t i, float factor) {
   auto g = load<N>(t.g + i);
   auto p = load<N>(t.p + i), m = load<N>(t.m + i), v = load<N>(t.v + i);
   for (int e = 0; e < N; ++e) {
     g[e] *= factor;
-    m[e] += t.beta1_rest * (g[e] - m[e]);
-    v[e] = v[e] * t.beta2 + (t.beta2_rest * g[e]) * g[e];
-    p[e] = p[e] * t.keep - t.step * (m[e] / (sqrtf(v[e]) * t.correction + t.eps));
+    m[e] += r.beta1_rest * (g[e] - m[e]);
+    v[e] = v[e] * r.beta2 + (r.beta2_rest * g[e]) * g[e];
+    p[e] = p[e] * r.keep - r.step * (m[e] / (sqrtf(v[e]) * r.correction + r.eps));
   }
   store(t.m + i, m);
   store(t.v + i, v);
   store(t.p + i, p);
 }
 
-__device__ bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
-
-/// The elements [begin, end) of tensor `index` that the block has.
-struct Share {
-  std::int64_t index, begin, end;
-};
-__device__ Share share_of_block(const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count) {
-  const std::int64_t block = blockIdx.x;
-  std::int64_t low = 0, high = count;  // first[low] <= block, and < first[high]
-  while (high - low > 1) {
-    const std::int64_t middle = (low + high) / 2;
-    (first[middle] <= block ? low : high) = middle;
-  }
-  const std::int64_t begin = (block - first[low]) * in_block;
-  return {low, begin, std::min<std::int64_t>(begin + in_block, tensors[low].count)};
-}
-
-__global__ void __launch_bounds__(threads)
-    step(const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count, const float* factor) {
-  const Share share = share_of_block(tensors, first, count);
-  const AdamWTensor t = tensors[share.index];
+__global__ void __launch_bounds__(list_threads)
+    step(TensorList<AdamWTensor> list, const AdamWRates* rates, const float* factor) {
+  const ListShare share(list);
+  const AdamWTensor t = list.tensors[share.index];
+  const AdamWRates r = rates[share.index];
   const float scale = factor == nullptr ? 1.0f : *factor;
   const auto thread = std::int64_t{threadIdx.x};
-  if (share.end - share.begin == in_block && aligned(t.p) && aligned(t.m) && aligned(t.v) && aligned(t.g)) {
-    for (std::int64_t i = share.begin + 4 * thread; i < share.end; i += 4 * threads) update<4>(t, i, scale);
+  if (share.in_vectors(t.p, t.m, t.v, t.g)) {
+    for (std::int64_t i = share.begin + 4 * thread; i < share.end; i += 4 * list_threads) update<4>(t, r, i, scale);
   } else {
-    for (std::int64_t i = share.begin + thread; i < share.end; i += threads) update<1>(t, i, scale);
+    for (std::int64_t i = share.begin + thread; i < share.end; i += list_threads) update<1>(t, r, i, scale);
   }
 }
 
 struct WarpSquares {
-  double each[threads / 32];
+  double each[list_threads / 32];
 };
 
 /// partial[block] = the sum of the squares of the block's gradients.
-__global__ void __launch_bounds__(threads)
-    squares(double* partial, const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count) {
-  const Share share = share_of_block(tensors, first, count);
-  const float* const g = tensors[share.index].g;
+__global__ void __launch_bounds__(list_threads) squares(double* partial, TensorList<AdamWTensor> list) {
+  const ListShare share(list);
+  const float* const g = list.tensors[share.index].g;
   float sum = 0;
-  if (share.end - share.begin == in_block && aligned(g)) {
+  if (share.in_vectors(g)) {
 #pragma unroll
-    for (int i = 0; i < in_block; i += 4 * threads) {
+    for (int i = 0; i < in_list_block; i += 4 * list_threads) {
       const auto v = load<4>(g + share.begin + i + 4 * static_cast<int>(threadIdx.x));
       for (int e = 0; e < 4; ++e) sum += v[e] * v[e];
     }
   } else {
-    for (std::int64_t i = share.begin + threadIdx.x; i < share.end; i += threads) sum += g[i] * g[i];
+    for (std::int64_t i = share.begin + threadIdx.x; i < share.end; i += list_threads) sum += g[i] * g[i];
   }
   double total = sum;
   for (int bits = 16; bits > 0; bits /= 2) total += __shfl_xor_sync(~0u, total, bits);
@@ -84,7 +64,7 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = total;
   __syncthreads();
   if (threadIdx.x != 0) return;
-  for (int warp = 1; warp < threads / 32; ++warp) total += sums[warp];
+  for (int warp = 1; warp < list_threads / 32; ++warp) total += sums[warp];
   partial[blockIdx.x] = total;
 }
 
@@ -99,15 +79,14 @@ __global__ void __launch_bounds__(1024)
 
 }  // namespace
 
-void adamw(const AdamWTensor* tensors, const std::int64_t* first, std::int64_t count, std::int64_t blocks,
-           const float* factor, Stream stream) {
-  launch("AdamW", {blocks, {threads}}, stream, step, tensors, first, count, factor);
+void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, const float* factor, Stream stream) {
+  launch("AdamW", list_grid(tensors), stream, step, tensors, rates, factor);
 }
 
-void clip_factor(float* factor, double* partial, const AdamWTensor* tensors, const std::int64_t* first,
-                 std::int64_t count, std::int64_t blocks, float max_norm, Stream stream) {
-  launch("AdamW", {blocks, {threads}, sizeof(WarpSquares)}, stream, squares, partial, tensors, first, count);
-  launch("AdamW", {1, {1024}, sizeof(TotalMemory)}, stream, factor_of, factor, partial, blocks, max_norm);
+void clip_factor(float* factor, double* partial, const TensorList<AdamWTensor>& tensors, float max_norm,
+                 Stream stream) {
+  launch("AdamW", list_grid(tensors, sizeof(WarpSquares)), stream, squares, partial, tensors);
+  launch("AdamW", {1, {1024}, sizeof(TotalMemory)}, stream, factor_of, factor, partial, tensors.blocks, max_norm);
 }
 
 }  // namespace clip::kernels::cuda

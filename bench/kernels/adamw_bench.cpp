@@ -19,16 +19,16 @@ void adamw(benchmark::State& state) {
                                     .m = m.mutable_data<float>(),
                                     .v = v.mutable_data<float>(),
                                     .g = g.data<float>(),
-                                    .count = count,
-                                    .keep = 0.9999f,
-                                    .beta1_rest = 0.1f,
-                                    .beta2 = 0.999f,
-                                    .beta2_rest = 0.001f,
-                                    .step = 0.001f,
-                                    .correction = 1,
-                                    .eps = 1e-8f};
+                                    .count = count};
+  const kernels::AdamWRates rates{.keep = 0.9999f,
+                                  .beta1_rest = 0.1f,
+                                  .beta2 = 0.999f,
+                                  .beta2_rest = 0.001f,
+                                  .step = 0.001f,
+                                  .correction = 1,
+                                  .eps = 1e-8f};
   report_bandwidth(state, 7 * count * static_cast<std::int64_t>(sizeof(float)), [&] {
-    kernels::cpu::adamw({&tensor, 1});
+    kernels::cpu::adamw({&tensor, 1}, &rates, 1);
   });
 }
 BENCHMARK(adamw)->Arg(852'000)->Unit(benchmark::kMillisecond)->Iterations(200);

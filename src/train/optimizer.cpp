@@ -8,9 +8,12 @@
 
 #include "kernels/adamw.hpp"
 #include "src/dispatch.hpp"
+#include "src/train/uploaded_list.hpp"
 
 namespace clip {
 namespace {
+
+using List = UploadedList<kernels::AdamWTensor>;
 
 void check_options(const AdamWOptions& o) {
   check(o.lr >= 0 && std::isfinite(o.lr), "AdamW", "expected lr >= 0, got ", o.lr);
@@ -26,7 +29,7 @@ void check_options(const AdamWOptions& o) {
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
     : AdamW(std::vector<Group>{{std::move(parameters), options}}) {}
 
-AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
+AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)), list_(std::make_shared<List>()) {
   std::set<const Node*> seen;
   for (const Group& group : groups_) {
     check_options(group.options);
@@ -50,13 +53,9 @@ AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
 }
 
 void AdamW::step(double max_norm) {
-  if (max_norm > 0 && device_.is_cpu()) {
-    std::vector<Tensor> all;
-    for (const Group& group : groups_) all.insert(all.end(), group.parameters.begin(), group.parameters.end());
-    clip_grad_norm(all, max_norm);
-  }
   std::vector<kernels::AdamWTensor> tensors;
-  std::vector<Tensor*> counters;  // raised when all is done: a GPU's memory may run out before
+  std::vector<kernels::AdamWRates> rates;
+  std::vector<Tensor*> counters;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const AdamWOptions& o = groups_[g].options;
     for (std::size_t i = 0; i < groups_[g].parameters.size(); ++i) {
@@ -70,35 +69,32 @@ void AdamW::step(double max_norm) {
                          .m = moments.mean.mutable_data<float>(),
                          .v = moments.square.mutable_data<float>(),
                          .g = gradient.data<float>(),
-                         .count = parameter.numel(),
-                         .keep = static_cast<float>(1 - o.lr * o.weight_decay),
-                         .beta1_rest = static_cast<float>(1 - o.beta1),
-                         .beta2 = static_cast<float>(o.beta2),
-                         .beta2_rest = static_cast<float>(1 - o.beta2),
-                         .step = static_cast<float>(o.lr / (1 - std::pow(o.beta1, t))),
-                         .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
-                         .eps = static_cast<float>(o.eps)});
+                         .count = parameter.numel()});
+      rates.push_back({.keep = static_cast<float>(1 - o.lr * o.weight_decay),
+                       .beta1_rest = static_cast<float>(1 - o.beta1),
+                       .beta2 = static_cast<float>(o.beta2),
+                       .beta2_rest = static_cast<float>(1 - o.beta2),
+                       .step = static_cast<float>(o.lr / (1 - std::pow(o.beta1, t))),
+                       .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
+                       .eps = static_cast<float>(o.eps)});
     }
   }
+  const auto norm = static_cast<float>(max_norm);
   on_device(
-      device_, "AdamW", [&] { kernels::cpu::adamw(tensors); },
+      device_, "AdamW",
+      [&] { kernels::cpu::adamw(tensors, rates.data(), max_norm > 0 ? kernels::cpu::clip_factor(tensors, norm) : 1); },
       [&](auto stream) {
-        std::vector<std::int64_t> first;
-        std::int64_t blocks = 0;
-        for (const kernels::AdamWTensor& t : tensors) {
-          first.push_back(blocks);
-          blocks += kernels::cuda::adamw_blocks(t.count);
+        const auto list = (*static_cast<List*>(list_.get()))(std::move(tensors), device_);
+        const Tensor rates_there = upload(rates, device_);
+        Tensor factor;
+        if (max_norm > 0) {
+          factor = Tensor({}, dtype::f32, device_);
+          Tensor partial({list.blocks}, dtype::i64, device_);  // doubles, of the same size
+          kernels::cuda::clip_factor(factor.mutable_data<float>(), static_cast<double*>(partial.mutable_raw()), list,
+                                     norm, stream);
         }
-        const auto count = std::ssize(tensors), bytes = count * static_cast<std::int64_t>(sizeof tensors[0]);
-        const std::span raw(reinterpret_cast<const std::uint8_t*>(tensors.data()), static_cast<std::size_t>(bytes));
-        const Tensor list = Tensor::from(raw, {bytes}, device_), firsts = Tensor::from(first, {count}, device_);
-        const auto* const there = reinterpret_cast<const kernels::AdamWTensor*>(list.data<std::uint8_t>());
-        Tensor factor({}, dtype::f32, device_), partial({blocks}, dtype::i64, device_);  // doubles, of the same size
-        float* const scale = max_norm > 0 ? factor.mutable_data<float>() : nullptr;
-        if (scale != nullptr)
-          kernels::cuda::clip_factor(scale, static_cast<double*>(partial.mutable_raw()), there,
-                                     firsts.data<std::int64_t>(), count, blocks, static_cast<float>(max_norm), stream);
-        kernels::cuda::adamw(there, firsts.data<std::int64_t>(), count, blocks, scale, stream);
+        kernels::cuda::adamw(list, reinterpret_cast<const kernels::AdamWRates*>(rates_there.data<std::uint8_t>()),
+                             factor.defined() ? factor.data<float>() : nullptr, stream);
       });
   for (Tensor* const steps : counters) ++*steps->mutable_data<std::int64_t>();
   for (const Group& group : groups_)
@@ -143,26 +139,6 @@ void AdamW::load_state(const std::map<std::string, Tensor>& tensors) {
           "expected learning rates >= 0 in the saved state, got ", std::bit_cast<double>(bits));
   for (std::size_t i = 0; i < ours.size(); ++i) ours[i].tensor.copy_from(loaded[i]);
   for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].options.lr = std::bit_cast<double>(rates[g]);
-}
-
-double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
-  check(max_norm > 0, "clip_grad_norm", "expected max_norm > 0, got ", max_norm);
-  double squares = 0;
-  for (const Tensor& parameter : parameters) {
-    check_tensor(parameter, "clip_grad_norm");
-    const Tensor& gradient = parameter.grad();
-    if (gradient.defined()) squares += kernels::cpu::sum_of_squares(gradient.data<float>(), gradient.numel());
-  }
-  const double norm = std::sqrt(squares);
-  const auto factor = static_cast<float>(max_norm / (norm + 1e-6));
-  if (!(factor < 1)) return norm;
-  for (const Tensor& parameter : parameters) {
-    Tensor gradient = parameter.grad();
-    if (!gradient.defined()) continue;
-    float* values = gradient.mutable_data<float>();
-    for (std::int64_t i = 0; i < gradient.numel(); ++i) values[i] *= factor;
-  }
-  return norm;
 }
 
 }  // namespace clip

@@ -17,6 +17,7 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
   };
   std::vector<Parameter> parameters;
   std::vector<kernels::AdamWTensor> tensors;
+  std::vector<kernels::AdamWRates> rates;
   std::vector<std::int64_t> first;
   std::int64_t blocks = 0;
   for (const std::int64_t count : {4096, 1, 0, 5000, 12288, 4096}) {
@@ -31,41 +32,39 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
                        .m = parameter.arrays[1]->data(),
                        .v = parameter.arrays[2]->data(),
                        .g = parameter.arrays[3]->data(),
-                       .count = count,
-                       .keep = 1 - lr * 0.5f,
-                       .beta1_rest = 0.25f,
-                       .beta2 = 0.875f,
-                       .beta2_rest = 0.125f,
-                       .step = lr,
-                       .correction = 1.5f,
-                       .eps = 1e-8f});
+                       .count = count});
+    rates.push_back({.keep = 1 - lr * 0.5f,
+                     .beta1_rest = 0.25f,
+                     .beta2 = 0.875f,
+                     .beta2_rest = 0.125f,
+                     .step = lr,
+                     .correction = 1.5f,
+                     .eps = 1e-8f});
     first.push_back(blocks);
-    blocks += cuda::adamw_blocks(count);
+    blocks += cuda::list_blocks(count);
   }
   DeviceArray<kernels::AdamWTensor> device_tensors(tensors);
   DeviceArray<std::int64_t> device_first(first);
-  const std::int64_t count = std::ssize(tensors);
+  DeviceArray<kernels::AdamWRates> device_rates(rates);
+  const cuda::TensorList<kernels::AdamWTensor> list{device_tensors.data(), device_first.data(), std::ssize(tensors),
+                                                    blocks};
   double squares = 0;
   for (const Parameter& parameter : parameters)
     for (const double g : widened(parameter.values[3])) squares += g * g;
   const double norm = std::sqrt(squares);
   DeviceArray<float> factor(1), same(1), none(1);
   DeviceArray<double> partial(blocks);
-  for (DeviceArray<float>* out : {&factor, &same})
-    cuda::clip_factor(out->data(), partial.data(), device_tensors.data(), device_first.data(), count, blocks, 2,
-                      nullptr);
-  cuda::clip_factor(none.data(), partial.data(), device_tensors.data(), device_first.data(), count, blocks,
-                    static_cast<float>(norm) * 1.01f, nullptr);
+  for (DeviceArray<float>* out : {&factor, &same}) cuda::clip_factor(out->data(), partial.data(), list, 2, nullptr);
+  cuda::clip_factor(none.data(), partial.data(), list, static_cast<float>(norm) * 1.01f, nullptr);
   const double scale = 2 / (norm + 1e-6);
   CHECK(std::abs(static_cast<double>(factor.read()[0]) / scale - 1) <= 4e-7);
   CHECK(same_bits(factor.read(), same.read()));
   CHECK(none.read()[0] == 1);
   partial.read();
 
-  cuda::adamw(device_tensors.data(), device_first.data(), count, blocks, scaled ? factor.data() : nullptr, nullptr);
+  cuda::adamw(list, device_rates.data(), scaled ? factor.data() : nullptr, nullptr);
   for (std::size_t index = 0; index < tensors.size(); ++index) {
     INFO("tensor " << index);
-    const auto& t = tensors[index];
     const auto p = widened(parameters[index].values[0]), m = widened(parameters[index].values[1]);
     const auto v = widened(parameters[index].values[2]);
     auto g = widened(parameters[index].values[3]);
@@ -74,8 +73,8 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
     for (std::size_t i = 0; i < p.size(); ++i) {
       mean.push_back(m[i] + 0.25 * (g[i] - m[i]));
       square.push_back(v[i] * 0.875 + 0.125 * g[i] * g[i]);
-      moved.push_back(p[i] * static_cast<double>(t.keep) -
-                      static_cast<double>(t.step) * mean[i] / (std::sqrt(square[i]) * 1.5 + 1e-8));
+      moved.push_back(p[i] * static_cast<double>(rates[index].keep) -
+                      static_cast<double>(rates[index].step) * mean[i] / (std::sqrt(square[i]) * 1.5 + 1e-8));
     }
     CHECK(worst_error(parameters[index].arrays[0]->read(), moved) <= 1e-6);
     CHECK(worst_error(parameters[index].arrays[1]->read(), mean) <= 2e-7);

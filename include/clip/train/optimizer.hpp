@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
-#include <span>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,8 +31,9 @@ class AdamW {
   explicit AdamW(std::vector<Group> groups);
   explicit AdamW(std::vector<Tensor> parameters, const AdamWOptions& options = {});
 
-  /// Moves every parameter by its gradient, and forgets the gradient. With `max_norm` > 0, by the gradients that
-  /// `clip_grad_norm` of all parameters would leave; a GPU is not waited for.
+  /// Moves every parameter by its gradient, and forgets the gradient. With `max_norm` > 0, gradients whose norm, of all
+  /// together, is larger count as if multiplied by max_norm / (norm + 1e-6), as torch.nn.utils.clip_grad_norm_ would
+  /// leave them. A GPU is not waited for.
   void step(double max_norm = 0);
 
   std::size_t groups() const { return groups_.size(); }
@@ -55,11 +56,7 @@ class AdamW {
   std::vector<Group> groups_;
   Device device_;
   std::vector<std::vector<Moments>> moments_;  // beside the groups' parameters
+  std::shared_ptr<void> list_;                 // of what a step moves, in the GPU's memory
 };
-
-/// The Euclidean norm of all gradients together; where it is larger than `max_norm` they are multiplied by
-/// max_norm / (norm + 1e-6), as in torch.nn.utils.clip_grad_norm_. Gradients are f32, on the CPU. Throws unless
-/// max_norm > 0.
-double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
 
 }  // namespace clip

@@ -1,0 +1,27 @@
+#pragma once
+// Running averages of many f32 tensors in one parallel region or launch: mean += rest (value - mean).
+#include <cstdint>
+#include <span>
+
+#include "kernels/stream.hpp"
+#include "kernels/tensor_list.hpp"
+
+namespace clip::kernels {
+
+/// `count` elements each.
+struct AveragedTensor {
+  float* mean;
+  const float* value;
+  std::int64_t count;
+  bool operator==(const AveragedTensor&) const = default;
+};
+
+namespace cpu {
+void running_average(std::span<const AveragedTensor> tensors, float rest);
+}
+
+namespace cuda {
+void running_average(const TensorList<AveragedTensor>& tensors, float rest, Stream stream);
+}
+
+}  // namespace clip::kernels

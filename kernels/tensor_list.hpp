@@ -1,0 +1,18 @@
+#pragma once
+// Many tensors that one launch goes over, however small they are.
+#include <cstdint>
+
+namespace clip::kernels::cuda {
+
+/// Blocks of threads that a tensor of `count` elements takes.
+constexpr std::int64_t list_blocks(std::int64_t count) { return (count + 4095) / 4096; }
+
+/// Descriptions of tensors, each with its number of elements as `count`.
+template <class T>
+struct TensorList {
+  const T* tensors;           ///< [count], in the GPU's memory
+  const std::int64_t* first;  ///< [count], there too: the sum of list_blocks over the tensors before
+  std::int64_t count, blocks;
+};
+
+}  // namespace clip::kernels::cuda

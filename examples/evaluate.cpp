@@ -10,6 +10,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/data/flickr8k.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/retrieval/recall.hpp"
 #include "examples/support/program.hpp"
@@ -92,7 +93,8 @@ RetrievalRecall evaluate(const Program& program, const Options& options) {
     texts.push_back(encoder.texts(some));
     progress.advance(std::ssize(some));
   }
-  return retrieval_recall(concat(texts), concat(images), picture_of);
+  const Tensor queries = concat(texts);
+  return retrieval_recall(queries, to(concat(images), queries.device()), picture_of);
 }
 
 Json as_json(const Recall& recall) {

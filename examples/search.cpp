@@ -10,7 +10,6 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/file.hpp"
-#include "clip/ops/cast.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/grid.hpp"
 #include "examples/support/pictures.hpp"
@@ -106,8 +105,7 @@ Searched load_clip(const Program& program, const Options& options) {
       std::make_shared<ClipEncoder>(ClipEncoder::load(options.model, program.device(), program.type()));
   QueryEncoder queries{
       [&program, encoder](std::span<const std::string> texts) { return embed_texts(program, *encoder, texts); },
-      encoder->preprocess,
-      [encoder](const Tensor& pixels) { return to(encoder->embed_images(pixels), Device::cpu()); }};
+      encoder->preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
   return {std::move(queries), index_of(program, options, *encoder)};
 }
 Searched load_run(const Program& program, const Options& options) {

@@ -14,7 +14,6 @@
 #include "clip/image/augment.hpp"
 #include "clip/io/file.hpp"
 #include "clip/io/hash.hpp"
-#include "clip/ops/cast.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/encode.hpp"
 #include "examples/support/metrics.hpp"
@@ -252,12 +251,10 @@ void train(const Program& program, Options& options) {
   PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
   std::vector<std::int32_t> pictures(data.pictures.size());
   std::iota(pictures.begin(), pictures.end(), 0);
-  const auto on_cpu = [](const Tensor& rows) { return to(rows, Device::cpu()); };
-  save_run_index(options.run, Index::build(on_cpu(embed_pictures(best, pairs, pictures))), run_pictures(data));
+  save_run_index(options.run, Index::build(embed_pictures(best, pairs, pictures)), run_pictures(data));
   const Split judged = captions_of(data, Split::test).empty() ? Split::val : Split::test;
   const Embedded test = embed(best, pairs, captions_of(data, judged));
-  std::cout << table(retrieval_recall(on_cpu(test.texts), on_cpu(test.images), test.picture_of), name_of(judged))
-            << "\nTry:\n  "
+  std::cout << table(retrieval_recall(test.texts, test.images, test.picture_of), name_of(judged)) << "\nTry:\n  "
             << "search --run " << options.run.string() << " --query \"a dog on the beach\" --grid result.png\n";
 }
 

@@ -21,6 +21,7 @@ constexpr std::uint64_t dropout_threshold(float p) {
 struct DropoutMask {
   float p = 0;  ///< 0 <= p <= 1
   std::uint64_t seed = 0, offset = 0;
+  const std::int64_t* base = nullptr;  ///< in the GPU's memory, where kernels add it to the offset; null: nothing
 };
 
 }  // namespace clip::kernels
@@ -29,12 +30,11 @@ namespace clip::kernels::cpu {
 
 /// 0 < p <= 1
 template <class T>
-void dropout(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n);
+void dropout(T* y, const T* x, const DropoutMask& mask, std::int64_t n);
 
 /// y = dropout(x) + residual
 template <class T>
-void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t seed, std::uint64_t offset,
-                 std::int64_t n);
+void dropout_add(T* y, const T* x, const T* residual, const DropoutMask& mask, std::int64_t n);
 
 }  // namespace clip::kernels::cpu
 
@@ -42,9 +42,8 @@ namespace clip::kernels::cuda {
 
 /// The same elements are dropped as on the CPU.
 template <class T>
-void dropout(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n, Stream stream);
+void dropout(T* y, const T* x, const DropoutMask& mask, std::int64_t n, Stream stream);
 template <class T>
-void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n,
-                 Stream stream);
+void dropout_add(T* y, const T* x, const T* residual, const DropoutMask& mask, std::int64_t n, Stream stream);
 
 }  // namespace clip::kernels::cuda

@@ -10,11 +10,11 @@ namespace {
 
 /// y[i] = use(kept x[i] / (1 - p), in[i]…)
 template <class T, class Use, class... In>
-void drop(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n, const Use& use,
-          const In*... in) {
+void drop(T* y, const T* x, const DropoutMask& mask, std::int64_t n, const Use& use, const In*... in) {
   const bool streamed = should_stream<T>(n) && can_stream(y);
-  const auto last_dropped = static_cast<std::uint32_t>(dropout_threshold(p) - 1);
-  const float scale = 1.0f / (1.0f - p);
+  const auto last_dropped = static_cast<std::uint32_t>(dropout_threshold(mask.p) - 1);
+  const float scale = 1.0f / (1.0f - mask.p);
+  const std::uint64_t seed = mask.seed, offset = mask.offset;
   parallel_elements(n, [=](std::int64_t begin, std::int64_t end) {  // begin is a multiple of 64
     const PhiloxStream random(seed);
     const auto result = [=](u32x16 word, std::int64_t i, auto count) __attribute__((always_inline)) {
@@ -46,21 +46,20 @@ void drop(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, s
 }  // namespace
 
 template <class T>
-void dropout(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n) {
+void dropout(T* y, const T* x, const DropoutMask& mask, std::int64_t n) {
   drop(
-      y, x, p, seed, offset, n, [](f32x16 v) __attribute__((always_inline)) { return v; });
+      y, x, mask, n, [](f32x16 v) __attribute__((always_inline)) { return v; });
 }
 
 template <class T>
-void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t seed, std::uint64_t offset,
-                 std::int64_t n) {
+void dropout_add(T* y, const T* x, const T* residual, const DropoutMask& mask, std::int64_t n) {
   drop(
-      y, x, p, seed, offset, n, [](f32x16 v, f32x16 r) __attribute__((always_inline)) { return v + r; }, residual);
+      y, x, mask, n, [](f32x16 v, f32x16 r) __attribute__((always_inline)) { return v + r; }, residual);
 }
 
-template void dropout(float*, const float*, float, std::uint64_t, std::uint64_t, std::int64_t);
-template void dropout(bf16*, const bf16*, float, std::uint64_t, std::uint64_t, std::int64_t);
-template void dropout_add(float*, const float*, const float*, float, std::uint64_t, std::uint64_t, std::int64_t);
-template void dropout_add(bf16*, const bf16*, const bf16*, float, std::uint64_t, std::uint64_t, std::int64_t);
+template void dropout(float*, const float*, const DropoutMask&, std::int64_t);
+template void dropout(bf16*, const bf16*, const DropoutMask&, std::int64_t);
+template void dropout_add(float*, const float*, const float*, const DropoutMask&, std::int64_t);
+template void dropout_add(bf16*, const bf16*, const bf16*, const DropoutMask&, std::int64_t);
 
 }  // namespace clip::kernels::cpu

@@ -29,22 +29,20 @@ struct DropAdd {
 }  // namespace
 
 template <class T>
-void dropout(T* y, const T* x, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n, Stream stream) {
-  elementwise("dropout", stream, Drop{Dropped(DropoutMask{p, seed, offset})}, n, y, x);
+void dropout(T* y, const T* x, const DropoutMask& mask, std::int64_t n, Stream stream) {
+  elementwise("dropout", stream, Drop{Dropped(mask)}, n, y, x);
 }
 
 template <class T>
-void dropout_add(T* y, const T* x, const T* residual, float p, std::uint64_t seed, std::uint64_t offset, std::int64_t n,
-                 Stream stream) {
-  elementwise("dropout_add", stream, DropAdd{Dropped(DropoutMask{p, seed, offset})}, n, y, x, residual);
+void dropout_add(T* y, const T* x, const T* residual, const DropoutMask& mask, std::int64_t n, Stream stream) {
+  elementwise("dropout_add", stream, DropAdd{Dropped(mask)}, n, y, x, residual);
 }
 
-template void dropout(float*, const float*, float, std::uint64_t, std::uint64_t, std::int64_t, Stream);
-template void dropout(bf16*, const bf16*, float, std::uint64_t, std::uint64_t, std::int64_t, Stream);
-template void dropout(f16*, const f16*, float, std::uint64_t, std::uint64_t, std::int64_t, Stream);
-template void dropout_add(float*, const float*, const float*, float, std::uint64_t, std::uint64_t, std::int64_t,
-                          Stream);
-template void dropout_add(bf16*, const bf16*, const bf16*, float, std::uint64_t, std::uint64_t, std::int64_t, Stream);
-template void dropout_add(f16*, const f16*, const f16*, float, std::uint64_t, std::uint64_t, std::int64_t, Stream);
+template void dropout(float*, const float*, const DropoutMask&, std::int64_t, Stream);
+template void dropout(bf16*, const bf16*, const DropoutMask&, std::int64_t, Stream);
+template void dropout(f16*, const f16*, const DropoutMask&, std::int64_t, Stream);
+template void dropout_add(float*, const float*, const float*, const DropoutMask&, std::int64_t, Stream);
+template void dropout_add(bf16*, const bf16*, const bf16*, const DropoutMask&, std::int64_t, Stream);
+template void dropout_add(f16*, const f16*, const f16*, const DropoutMask&, std::int64_t, Stream);
 
 }  // namespace clip::kernels::cuda

@@ -18,7 +18,7 @@ void dropout(benchmark::State& state) {
   Tensor y = empty_like(x);
   T* out = y.mutable_data<T>();
   report_bandwidth(state, 2 * n * static_cast<std::int64_t>(sizeof(T)),
-                   [&] { kernels::cpu::dropout(out, x.data<T>(), 0.1f, 7, 0, n); });
+                   [&] { kernels::cpu::dropout(out, x.data<T>(), {.p = 0.1f, .seed = 7}, n); });
 }
 BENCHMARK(dropout<float>)->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK(dropout<bf16>)->Unit(benchmark::kMillisecond)->Iterations(15);
@@ -30,7 +30,7 @@ void dropout_add(benchmark::State& state) {
   Tensor y = empty_like(x);
   T* out = y.mutable_data<T>();
   report_bandwidth(state, 3 * n * static_cast<std::int64_t>(sizeof(T)),
-                   [&] { kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), 0.1f, 7, 0, n); });
+                   [&] { kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), {.p = 0.1f, .seed = 7}, n); });
 }
 BENCHMARK(dropout_add<float>)->Unit(benchmark::kMillisecond)->Iterations(15);
 BENCHMARK(dropout_add<bf16>)->Unit(benchmark::kMillisecond)->Iterations(15);

@@ -13,22 +13,14 @@
 namespace clip {
 namespace fs = std::filesystem;
 
-namespace {
-
-/// Where the index is.
-Tensor on_cpu(const Tensor& rows) { return to(rows, Device::cpu()); }
-
-}  // namespace
-
 fs::path model_of(const fs::path& run) { return is_folder(run / "model") ? run / "model" : run; }
 
 QueryEncoder load_query_encoder(const fs::path& model, const Device& device, dtype type) {
   const bool tuned = ClipEncoder::is_in(model);
   if (!tuned && !ClipEncoder::is_in(model / "clip")) {
     const auto encoder = std::make_shared<DualEncoder>(DualEncoder::load(model, device, type));
-    return {[encoder](std::span<const std::string> texts) { return on_cpu(encoder->embed_texts(texts)); },
-            encoder->image.preprocess,
-            [encoder](const Tensor& pixels) { return on_cpu(encoder->embed_images(pixels)); }};
+    return {[encoder](std::span<const std::string> texts) { return encoder->embed_texts(texts); },
+            encoder->image.preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
   }
   const auto encoder = std::make_shared<PairEncoder>();
   encoder->clip = ClipEncoder::load(tuned ? model : model / "clip", device, type);
@@ -36,11 +28,10 @@ QueryEncoder load_query_encoder(const fs::path& model, const Device& device, dty
     encoder->heads = load_heads(model, encoder->clip->size(), encoder->clip->size());
     for (const Member& member : members(*encoder->heads)) *member.tensor = to(*member.tensor, device);
   }
-  return {[encoder](std::span<const std::string> texts) {
-            return on_cpu(encoder->project_texts(encoder->text_features(texts)));
-          },
-          encoder->preprocess(),
-          [encoder](const Tensor& pixels) { return on_cpu(encoder->project_images(encoder->image_features(pixels))); }};
+  return {
+      [encoder](std::span<const std::string> texts) { return encoder->project_texts(encoder->text_features(texts)); },
+      encoder->preprocess(),
+      [encoder](const Tensor& pixels) { return encoder->project_images(encoder->image_features(pixels)); }};
 }
 
 Tensor embed_pictures(const Program& program, const QueryEncoder& encoder, std::vector<fs::path>& files,

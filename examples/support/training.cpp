@@ -13,6 +13,7 @@
 #include "clip/ops/concat.hpp"
 #include "clip/ops/contrastive_loss.hpp"
 #include "clip/ops/embedding.hpp"
+#include "clip/ops/gather.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "examples/support/metrics.hpp"
 #include "src/io/json.hpp"
@@ -91,6 +92,18 @@ PairEncoder copy_of(PairEncoder model) {
   return model;
 }
 
+/// What of a model `average` follows training.
+RunningAverage averages_of(PairEncoder& average, PairEncoder& model, const TrainingOptions& options) {
+  std::vector<Tensor> means, values;
+  const std::vector<Member> all = members(average), now = members(model);
+  for (std::size_t i = 0; options.ema > 0 && i < now.size(); ++i)
+    if (changes(now[i])) {
+      means.push_back(*all[i].tensor);
+      values.push_back(now[i].tensor->detach());
+    }
+  return {std::move(means), std::move(values)};
+}
+
 }  // namespace
 
 Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::int32_t> train,
@@ -106,7 +119,9 @@ Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::in
       model_(new_model(pairs, std::move(encoders), options, random_)),
       averaged_(options.ema > 0 ? copy_of(model_) : model_),
       optimizer_(groups_of(model_, options)),
-      sampler_(sampler_of(pairs, std::move(train), options)) {
+      average_(averages_of(averaged_, model_, options)),
+      sampler_(sampler_of(pairs, std::move(train), options)),
+      losses_({options.device.is_cuda() ? 64 : 1}, dtype::f32, options.device) {
   check(options.schedule == Schedule::plateau || options.warmup <= steps(), "--warmup", "expected at most the ",
         steps(), " steps of the run, got ", options.warmup);
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
@@ -141,7 +156,7 @@ std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Batch& batc
 /// The gradients of the whole batch with the graph of a part of it in memory (Gao et al. 2021, "Scaling deep
 /// contrastive learning batch size under memory limited setup"): embed all parts; the loss, and its gradient with
 /// respect to the embeddings; then each part once more, with the same dropout, and backward from its share.
-double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels) {
+Tensor Training::part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels) {
   const auto rows = [](const Tensor& t, std::size_t first, std::size_t count) {
     if (!t.defined()) return Tensor();
     const std::int64_t size = t.numel() / t.shape(0);
@@ -173,7 +188,6 @@ double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> 
   }
   const Tensor text = concat(texts).requires_grad(), image = concat(images).requires_grad();
   const Tensor value = loss(text, image, batch.picture, model_);
-  check_finite(value.item(), batch, captions);
   backward(value);
   for (const Part& part : parts) {
     random_ = part.before;
@@ -181,22 +195,22 @@ double Training::part_by_part(const Batch& batch, std::span<const std::int32_t> 
     if (t.needs_grad()) backward(t, rows(text.grad(), part.first, part.captions.size()));
     if (v.needs_grad()) backward(v, rows(image.grad(), part.first, part.captions.size()));
   }
-  return value.item();
+  return value;
 }
 
-double Training::gradients(std::span<const std::int32_t> captions) {
+Tensor Training::gradients(std::span<const std::int32_t> captions) {
   const Batch batch = batch_of(pairs_.features, captions);
   Tensor pixels;
   if (!batch.image.defined())
-    pixels = pairs_.training_pixels(batch.picture.to_vector<std::int32_t>(), step_,
-                                    2 * step_ < steps() ? options_.start_scale : 1);
+    pixels = pairs_.training_pixels(
+        gather(pairs_.features.picture, 0, Tensor::from(captions, {std::ssize(captions)})).to_vector<std::int32_t>(),
+        step_, 2 * step_ < steps() ? options_.start_scale : 1);
   if (options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions))
     return part_by_part(batch, captions, pixels);
   const auto [text, image] = forward(model_, batch, captions, pixels);
   const Tensor value = loss(text, image, batch.picture, model_);
-  check_finite(value.item(), batch, captions);
   backward(value);
-  return value.item();
+  return value;
 }
 
 void Training::train_step(std::span<const std::int32_t> captions) {
@@ -204,45 +218,42 @@ void Training::train_step(std::span<const std::int32_t> captions) {
     const WarmupCosine factor{.warmup = options_.warmup, .total = steps()};
     for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
   }
-  loss_sum_ += gradients(captions) * static_cast<double>(captions.size());
-  optimizer_.step(options_.clip_norm);
+  losses_.view(std::ssize(unread_), {}).copy_from(gradients(captions));
+  unread_.emplace_back(captions.begin(), captions.end());
   ++step_;
+  if (std::ssize(unread_) == losses_.numel()) read_losses();
+  optimizer_.step(options_.clip_norm);
   pairs_seen_ += std::ssize(captions);
-  if (options_.ema > 0) average();
-}
-
-/// Moves the running average towards the weights and running statistics: faster at first, when it holds little.
-void Training::average() {
+  // faster at first, when the average holds little
   const auto step = static_cast<double>(step_);
-  const auto rest = static_cast<float>(1 - std::min(options_.ema, (1 + step) / (10 + step)));
-  const std::vector<Member> average = members(averaged_), now = members(model_);
-  for (std::size_t i = 0; i < now.size(); ++i) {
-    if (!changes(now[i])) continue;
-    if (now[i].tensor->device().is_cuda()) {
-      const NoGrad guard;
-      const Tensor before = average[i].tensor->detach();
-      average[i].tensor->copy_from(before + scale(now[i].tensor->detach() - before, rest));
-      continue;
-    }
-    const float* const value = now[i].tensor->data<float>();
-    float* const mean = average[i].tensor->mutable_data<float>();
-    for (std::int64_t j = 0; j < now[i].tensor->numel(); ++j) mean[j] += rest * (value[j] - mean[j]);
-  }
+  average_.update(static_cast<float>(1 - std::min(options_.ema, (1 + step) / (10 + step))));
 }
 
-void Training::check_finite(double value, const Batch& batch, std::span<const std::int32_t> captions) const {
-  if (std::isfinite(value)) return;
+/// Adds up the losses of the last steps. Waits for a GPU.
+void Training::read_losses() {
+  if (unread_.empty()) return;
+  const std::vector<float> values = losses_.to_vector();
+  for (std::size_t i = 0; i < unread_.size(); ++i) {
+    if (!std::isfinite(values[i])) report_loss(step_ - std::ssize(unread_) + static_cast<std::int64_t>(i), unread_[i]);
+    loss_sum_ += double{values[i]} * static_cast<double>(unread_[i].size());
+  }
+  unread_.clear();
+}
+
+void Training::report_loss(std::int64_t step, std::span<const std::int32_t> captions) const {
+  const Batch batch = batch_of(pairs_.features, captions);
   std::vector<NamedTensor> all = {{"batch.pictures", batch.picture},
                                   {"batch.captions", Tensor::from(captions, {std::ssize(captions)})}};
   if (batch.text.defined()) all.push_back({"batch.text", batch.text});
   if (batch.image.defined()) all.push_back({"batch.image", batch.image});
   PairEncoder model = model_;
   for (const Member& member : members(model)) all.push_back({member.name, member.tensor->detach()});
-  const std::filesystem::path file = run_ / ("not-finite-step-" + std::to_string(step_) + ".safetensors");
+  for (NamedTensor& one : all) one.tensor = to(one.tensor, Device::cpu());
+  const std::filesystem::path file = run_ / ("not-finite-step-" + std::to_string(step) + ".safetensors");
   save_safetensors(file, all);
   std::ostringstream ids;
   for (const std::int32_t id : captions) ids << ' ' << id;
-  fail("train", "the loss of step ", step_, " is not finite; weights and batch are in ", quoted(file),
+  fail("train", "the loss of step ", step, " is not finite; weights and batch are in ", quoted(file),
        ". A lower --lr may help. Captions of the batch:", ids.str());
 }
 
@@ -262,6 +273,7 @@ double Training::validation_loss(const Embedded& val) const {
 }
 
 EpochMetrics Training::finish_epoch() {
+  read_losses();
   EpochMetrics m;
   m.epoch = std::ssize(metrics_) + 1;
   m.train_loss = loss_sum_ / static_cast<double>(pairs_seen_);
@@ -269,7 +281,7 @@ EpochMetrics Training::finish_epoch() {
   PairEncoder model = averaged_.in_use(options_.type);
   const Embedded val = embed(model, pairs_, val_);
   m.val_loss = validation_loss(val);
-  m.val = retrieval_recall(to(val.texts, Device::cpu()), to(val.images, Device::cpu()), val.picture_of);
+  m.val = retrieval_recall(val.texts, val.images, val.picture_of);
   m.seconds = seconds_ + seconds_since(start_);
   m.images_per_second = static_cast<double>(pairs_seen_) / m.seconds;
   if (options_.schedule == Schedule::plateau) plateau_.step(m.val_loss, optimizer_);
@@ -321,7 +333,8 @@ std::vector<NamedTensor> Training::tensors() const {
   return all;
 }
 
-void Training::save() const {
+void Training::save() {
+  read_losses();
   Json lines = Json::array();
   for (const EpochMetrics& m : metrics_) lines.push_back(to_json(m));
   const Json state = {{"configuration", Json::parse(configuration_)},

@@ -13,6 +13,7 @@
 #include "clip/retrieval/recall.hpp"
 #include "clip/train/checkpoint.hpp"
 #include "clip/train/optimizer.hpp"
+#include "clip/train/running_average.hpp"
 #include "clip/train/schedule.hpp"
 #include "examples/support/pair_encoder.hpp"
 
@@ -66,7 +67,7 @@ class Training {
   /// Trains until all epochs are done, with a checkpoint after each and every half minute, or less often where saving
   /// takes long. `step` is called after each step with the number of pairs, `epoch` after each epoch, and `improved`
   /// before it, where the validation loss is the lowest so far. Throws on a loss that is not finite, with the step and
-  /// the pictures of the batch; and, after saving a checkpoint, when `stop` says so.
+  /// the pictures of the batch, on a GPU up to 63 steps late; and, after saving a checkpoint, when `stop` says so.
   struct Callbacks {
     std::function<void(std::int64_t)> step;
     std::function<void(const EpochMetrics&)> epoch;
@@ -81,21 +82,21 @@ class Training {
   /// What is evaluated and saved: the weights, or their running average.
   const PairEncoder& model() const { return averaged_; }
   /// The gradients of a step on these captions, which the parameters then hold; its loss. For tests.
-  double gradients(std::span<const std::int32_t> captions);
+  Tensor gradients(std::span<const std::int32_t> captions);
 
  private:
   Tensor loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const;
   std::pair<Tensor, Tensor> forward(PairEncoder model, const Batch& batch, std::span<const std::int32_t> captions,
                                     const Tensor& pixels);
-  double part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
-  void check_finite(double loss, const Batch& batch, std::span<const std::int32_t> captions) const;
+  Tensor part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
   std::int64_t steps() const { return options_.epochs * sampler_.batches_per_epoch(); }  // of the whole run
   void train_step(std::span<const std::int32_t> captions);
-  void average();
+  void read_losses();
+  [[noreturn]] void report_loss(std::int64_t step, std::span<const std::int32_t> captions) const;
   EpochMetrics finish_epoch();
   double validation_loss(const Embedded& val) const;
   std::vector<NamedTensor> tensors() const;
-  void save() const;
+  void save();
 
   const Pairs& pairs_;
   std::vector<std::int32_t> val_;
@@ -106,11 +107,14 @@ class Training {
   Random random_;  // first the weights', then dropout's
   PairEncoder model_, averaged_;
   AdamW optimizer_;
+  RunningAverage average_;
   std::vector<double> rates_;  // of the optimizer's groups, before the schedule
   ReduceLROnPlateau plateau_{.factor = 0.8, .patience = 1};
   Sampler sampler_;
   std::vector<EpochMetrics> metrics_;
   std::int64_t step_ = 0;
+  Tensor losses_;                                  // of the steps that were not looked at yet, so that none waits
+  std::vector<std::vector<std::int32_t>> unread_;  // their captions
   double loss_sum_ = 0, best_ = std::numeric_limits<double>::infinity();  // of this epoch's pairs; of the epochs
   std::int64_t pairs_seen_ = 0;                                           // in this epoch
   double seconds_ = 0;                                                    // of this epoch, before the current stretch

@@ -22,22 +22,30 @@ __device__ inline void philox(std::uint64_t seed, std::uint64_t index, std::uint
 
 /// A DropoutMask with 0 < p <= 1 as kernels use it.
 struct Dropped {
-  std::uint64_t seed, offset;
+  std::uint64_t seed, after_base;
+  const std::int64_t* base;
   std::uint32_t last_dropped;
   float scale;
 
   explicit Dropped(const DropoutMask& mask)
       : seed(mask.seed),
-        offset(mask.offset),
+        after_base(mask.offset),
+        base(mask.base),
         last_dropped(static_cast<std::uint32_t>(dropout_threshold(mask.p) - 1)),
         scale(1.0f / (1.0f - mask.p)) {}
 
+  /// The mask's first Philox block.
+  __device__ std::uint64_t offset() const {
+    return after_base + (base == nullptr ? 0 : static_cast<std::uint64_t>(*base));
+  }
+
   /// Which of the elements of `blocks` <= 8 Philox blocks from `block` on are kept: bit i tells of the i-th.
   __device__ std::uint32_t kept(std::uint64_t block, int blocks) const {
+    const std::uint64_t first = offset() + block;
     std::uint32_t bits = 0;
     for (int b = 0; b < blocks; ++b) {
       std::uint32_t words[4];
-      philox(seed, offset + block + static_cast<unsigned>(b), words);
+      philox(seed, first + static_cast<unsigned>(b), words);
 #pragma unroll
       for (int e = 0; e < 4; ++e) bits |= (words[e] > last_dropped ? 1u : 0u) << (4 * b + e);
     }
@@ -47,7 +55,7 @@ struct Dropped {
   /// Drops or scales the N elements from `i` on, N = 1 or, where i is a multiple of 4, one too.
   template <int N>
   __device__ void apply(std::int64_t i, Floats<N>& x) const {
-    const std::uint64_t block = offset + static_cast<std::uint64_t>(i) / 4;
+    const std::uint64_t block = offset() + static_cast<std::uint64_t>(i) / 4;
     std::uint32_t words[4];
     if constexpr (N == 1) {
       philox(seed, block, words);

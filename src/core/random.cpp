@@ -10,6 +10,8 @@ namespace {
 template <class FourOf>
 Tensor generate(const Shape& shape, Random& random, dtype type, const Device& device, const char* name, FourOf&& four) {
   check(is_floating(type), name, "expected a floating dtype, got ", type);
+  if (random.base().defined())
+    fail(name, "expected a random stream placed on cpu, got one on ", random.base().device());
   const std::uint64_t first = random.reserve(shape.numel());
   const auto fill = [&]<class T>() {
     Tensor t(shape, type);

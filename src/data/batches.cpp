@@ -78,13 +78,18 @@ std::optional<std::span<const std::int32_t>> Sampler::next() {
                                                        static_cast<std::size_t>(count));
 }
 
+Batch batch_of(const Features& features, const Tensor& captions, const Tensor& pictures) {
+  const auto rows = [](const Tensor& side, const Tensor& which) {
+    return side.defined() ? embedding(side, which) : Tensor();
+  };
+  return {rows(features.text, captions), rows(features.image, pictures), pictures};
+}
+
 Batch batch_of(const Features& features, std::span<const std::int32_t> captions) {
   const Tensor rows = Tensor::from(captions, {std::ssize(captions)});
-  const Tensor pictures = gather(features.picture, 0, rows);
-  const auto rows_of = [](const Tensor& side, const Tensor& which) {
-    return side.defined() ? embedding(side, to(which, side.device())) : Tensor();
-  };
-  return {rows_of(features.text, rows), rows_of(features.image, pictures), pictures};
+  const Tensor& some = features.text.defined() ? features.text : features.image;
+  const Device device = some.defined() ? some.device() : Device::cpu();
+  return batch_of(features, to(rows, device), to(gather(features.picture, 0, rows), device));
 }
 
 }  // namespace clip

@@ -6,6 +6,7 @@
 #include "clip/autograd.hpp"
 #include "kernels/attention.hpp"
 #include "src/dispatch.hpp"
+#include "src/ops/dropout_mask.hpp"
 
 namespace clip {
 namespace {
@@ -72,8 +73,8 @@ AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, co
   check(options.dropout >= 0 && options.dropout < 1, "attention", "expected a dropout in [0, 1), got ",
         options.dropout);
   if (options.random != nullptr && options.dropout > 0)
-    shape.dropout = {options.dropout, options.random->seed(),
-                     options.random->reserve(q.numel() / shape.dim * shape.row_blocks() * 4)};
+    shape.dropout = dropout_mask(options.dropout, *options.random, q.numel() / shape.dim * shape.row_blocks() * 4,
+                                 q.device(), "attention");
   shape.scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(shape.dim)));
   return shape;
 }

@@ -4,27 +4,18 @@
 #include "clip/ops/arithmetic.hpp"
 #include "kernels/dropout.hpp"
 #include "src/dispatch.hpp"
+#include "src/ops/dropout_mask.hpp"
 
 namespace clip {
 namespace {
 
-/// What the mask is computed from, in both directions.
-struct Mask {
-  float p;
-  std::uint64_t seed, offset;
-};
-
-Mask new_mask(const Tensor& x, float p, Random& random) { return {p, random.seed(), random.reserve(x.numel())}; }
-
-Tensor drop(const Tensor& x, const Mask& mask, const char* op) {
+Tensor drop(const Tensor& x, const kernels::DropoutMask& mask, const char* op) {
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), op, [&]<class T>() {
     T* out = y.mutable_data<T>();
     on_device(
-        x.device(), op, [&] { kernels::cpu::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel()); },
-        [&](auto stream) {
-          kernels::cuda::dropout(out, x.data<T>(), mask.p, mask.seed, mask.offset, x.numel(), stream);
-        });
+        x.device(), op, [&] { kernels::cpu::dropout(out, x.data<T>(), mask, x.numel()); },
+        [&](auto stream) { kernels::cuda::dropout(out, x.data<T>(), mask, x.numel(), stream); });
   });
   return y;
 }
@@ -39,7 +30,7 @@ void check_input(const Tensor& x, float p, const char* op) {
 Tensor dropout(const Tensor& x, float p, Random& random) {
   check_input(x, p, "dropout");
   if (p == 0) return x;
-  const Mask mask = new_mask(x, p, random);
+  const kernels::DropoutMask mask = dropout_mask(p, random, x.numel(), x.device(), "dropout");
   return record("dropout", drop(x, mask, "dropout"), {x},
                 [mask](const Tensor& dy) { return Grads{drop(dy, mask, "dropout")}; });
 }
@@ -51,16 +42,15 @@ Tensor dropout_add(const Tensor& x, const Tensor& residual, float p, Random& ran
         "dropout_add", "expected a residual ", x.dtype(), ' ', x.shape(), " on ", x.device(), ", got ",
         residual.dtype(), ' ', residual.shape(), " on ", residual.device());
   if (p == 0) return add(x, residual);
-  const Mask mask = new_mask(x, p, random);
+  const kernels::DropoutMask mask = dropout_mask(p, random, x.numel(), x.device(), "dropout_add");
   Tensor y = empty_like(x);
   dispatch_float(x.dtype(), "dropout_add", [&]<class T>() {
     T* out = y.mutable_data<T>();
     on_device(
         x.device(), "dropout_add",
-        [&] { kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel()); },
+        [&] { kernels::cpu::dropout_add(out, x.data<T>(), residual.data<T>(), mask, x.numel()); },
         [&](auto stream) {
-          kernels::cuda::dropout_add(out, x.data<T>(), residual.data<T>(), p, mask.seed, mask.offset, x.numel(),
-                                     stream);
+          kernels::cuda::dropout_add(out, x.data<T>(), residual.data<T>(), mask, x.numel(), stream);
         });
   });
   return record("dropout_add", y, {x, residual}, [mask, needed = x.needs_grad()](const Tensor& dy) {

@@ -7,6 +7,7 @@
 #include "kernels/projection_head.hpp"
 #include "kernels/reduce.hpp"
 #include "src/dispatch.hpp"
+#include "src/ops/dropout_mask.hpp"
 #include "src/ops/operands.hpp"
 
 namespace clip {
@@ -130,7 +131,7 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
   Tensor y({rows, out}, x.dtype(), x.device()), h = kept ? empty_like(y) : y, z = kept ? empty_like(y) : Tensor();
   Tensor activated = whole ? Tensor() : empty_like(y);
   if (options.random != nullptr && options.dropout > 0)
-    mask = {options.dropout, options.random->seed(), options.random->reserve(h.numel())};
+    mask = dropout_mask(options.dropout, *options.random, h.numel(), x.device(), op);
   Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
   const auto packed_projection = packed_copies(weights.projection), packed_fc = packed_copies(weights.fc);
   dispatch_float(x.dtype(), op, [&]<class T>() {

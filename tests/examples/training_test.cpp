@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "examples/support/metrics.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/temporary.hpp"
 
@@ -26,12 +28,12 @@ using namespace clip;
 using namespace clip::test;
 
 /// Forty captions of twenty pictures.
-Pairs small_pairs() {
+Pairs small_pairs(const Device& device = {}) {
   Random random(1);
   std::vector<std::int32_t> picture(40);
   for (std::size_t i = 0; i < picture.size(); ++i) picture[i] = static_cast<std::int32_t>(i / 2);
-  return {.features = {.text = randn({40, 12}, random),
-                       .image = randn({20, 10}, random),
+  return {.features = {.text = randn({40, 12}, random, dtype::f32, device),
+                       .image = randn({20, 10}, random, dtype::f32, device),
                        .picture = Tensor::from(picture, {40})}};
 }
 
@@ -51,15 +53,17 @@ std::vector<std::int32_t> range(std::int32_t begin, std::int32_t end) {
 /// The same pairs with encoders that run on each batch: words, and pictures of noise; or a CLIP.
 struct EncodedPairs {
   TemporaryFolder folder;
-  Pairs pairs = small_pairs();
+  Pairs pairs;
   bool clip;
+  Device device;
 
-  EncodedPairs(bool text, bool image, const std::string& dropout = "0.1", bool with_clip = false) : clip(with_clip) {
+  EncodedPairs(bool text, bool image, const std::string& dropout = "0.1", bool with_clip = false, const Device& on = {})
+      : pairs(small_pairs(on)), clip(with_clip), device(on) {
     if (clip) {
       write_small_clip(folder / "clip");
       Random random(2);
-      pairs.features.text = randn({40, 16}, random);
-      pairs.features.image = randn({20, 16}, random);
+      pairs.features.text = randn({40, 16}, random, dtype::f32, device);
+      pairs.features.image = randn({20, 16}, random, dtype::f32, device);
     }
     const std::vector<std::string> words = {"red", "blue", "black", "square", "circle", "ring", "cross"};
     write_small_bert(folder / "bert", words);
@@ -84,10 +88,11 @@ struct EncodedPairs {
       return scale(pixels(pictures), 1, static_cast<float>(step % 3));
     };
   }
-  Training training(const TrainingOptions& options, const std::filesystem::path& run) const {
+  Training training(TrainingOptions options, const std::filesystem::path& run) const {
+    options.device = device;
     PairEncoder encoders;
     if (clip) {
-      encoders.clip = ClipEncoder::load(folder / "clip");
+      encoders.clip = ClipEncoder::load(folder / "clip", device);
       for (const Member& member : members(encoders.clip->model)) {
         const std::string_view side = clip_side(member.name);
         const bool frozen =
@@ -97,9 +102,10 @@ struct EncodedPairs {
       return Training(pairs, encoders, range(0, 30), range(30, 40), options, run, "{}");
     }
     Random random(9);
-    if (!pairs.features.text.defined()) requires_grad(encoders.text.emplace(TextEncoder::load(folder / "bert")));
+    if (!pairs.features.text.defined())
+      requires_grad(encoders.text.emplace(TextEncoder::load(folder / "bert", device)));
     if (!pairs.features.image.defined())
-      requires_grad(encoders.image.emplace(ImageEncoder::load_to_train(folder / "resnet", {}, random)));
+      requires_grad(encoders.image.emplace(ImageEncoder::load_to_train(folder / "resnet", device, random)));
     return Training(pairs, encoders, range(0, 30), range(30, 40), options, run, "{}");
   }
 };
@@ -107,6 +113,7 @@ struct EncodedPairs {
 struct Result {
   std::vector<float> weights;  // as the last improvement left them
   std::string metrics;         // without what depends on the clock
+  std::vector<double> losses;  // in training and validation
 };
 
 /// Trains in `folder` until done, stopped and begun anew after each `stretch` steps.
@@ -132,12 +139,19 @@ Result train(const MakeTraining& make, const TemporaryFolder& folder, int stretc
       REQUIRE(std::string(e.what()).find("interrupted") != std::string::npos);
     }
     result.metrics.clear();
+    result.losses.clear();
     for (EpochMetrics m : training.metrics()) {
+      result.losses.insert(result.losses.end(), {m.train_loss, m.val_loss});
       m.seconds = m.images_per_second = 0;
       result.metrics += to_json(m).dump() + '\n';
     }
   }
   return result;
+}
+
+void check_close(const std::vector<double>& losses, const std::vector<double>& expected, double tolerance) {
+  REQUIRE(losses.size() == expected.size());
+  for (std::size_t i = 0; i < losses.size(); ++i) CHECK(losses[i] == Approx(expected[i]).epsilon(tolerance));
 }
 
 TEST_CASE("every epoch's model is kept where asked, otherwise the best so far", "[training]") {
@@ -157,20 +171,27 @@ TEST_CASE("every epoch's model is kept where asked, otherwise the best so far", 
 }
 
 TEST_CASE("a run that is stopped again and again ends as one that is not", "[training]") {
-  const Pairs pairs = small_pairs();
-  for (const Loss loss : {Loss::soft, Loss::info_nce, Loss::siglip}) {
-    const TrainingOptions options{
-        .loss = loss, .epochs = 9, .batch = 8, .lr = 0.05, .dropout = 0.3f, .size = 6, .seed = 5};
-    const TemporaryFolder whole, parts;
-    const auto make = [&](const std::filesystem::path& run) {
-      return Training(pairs, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
-    };
-    const Result expected = train(make, whole, -1), result = train(make, parts, 3);
-    CHECK(result.weights == expected.weights);
-    CHECK(result.metrics == expected.metrics);
-    CHECK(std::count(expected.metrics.begin(), expected.metrics.end(), '\n') == 9);
-    CHECK(!expected.weights.empty());
-  }
+  std::map<Loss, std::vector<double>> on_cpu;
+  for (const Device& device : devices())
+    for (const Loss loss : {Loss::soft, Loss::soft_detached, Loss::info_nce, Loss::siglip}) {
+      INFO(device << ", loss " << static_cast<int>(loss));
+      const Pairs pairs = small_pairs(device);
+      const TrainingOptions options{
+          .loss = loss, .epochs = 9, .batch = 8, .lr = 0.05, .dropout = 0.3f, .size = 6, .device = device, .seed = 5};
+      const TemporaryFolder whole, parts;
+      const auto make = [&](const std::filesystem::path& run) {
+        return Training(pairs, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
+      };
+      const Result expected = train(make, whole, -1), result = train(make, parts, 3);
+      CHECK(result.weights == expected.weights);
+      CHECK(result.metrics == expected.metrics);
+      CHECK(std::count(expected.metrics.begin(), expected.metrics.end(), '\n') == 9);
+      CHECK(!expected.weights.empty());
+      if (device.is_cpu())
+        on_cpu[loss] = expected.losses;
+      else
+        check_close(expected.losses, on_cpu[loss], 1e-3);
+    }
 }
 
 TEST_CASE("a run that trains encoders goes on as well, with all that it has to remember", "[training]") {
@@ -205,6 +226,42 @@ TEST_CASE("a run that trains encoders goes on as well, with all that it has to r
     CHECK(result.weights == expected.weights);
     CHECK(result.metrics == expected.metrics);
     CHECK(!expected.weights.empty());
+  }
+}
+
+TEST_CASE("encoders are trained on a GPU as on the CPU, and go on bit by bit", "[training][gpu]") {
+  const TrainingOptions plain{.loss = Loss::info_nce, .epochs = 1, .batch = 10, .text_lr = 1e-3, .size = 6};
+  TrainingOptions rich = plain;
+  rich.schedule = Schedule::cosine;
+  rich.clip_norm = 1;
+  rich.ema = 0.9;
+  rich.micro_batch = 4;
+  TrainingOptions bf16 = plain;
+  bf16.type = dtype::bf16;
+  TrainingOptions rich_bf16 = rich;
+  rich_bf16.type = dtype::bf16;
+  struct Case {
+    bool text, image;
+    TrainingOptions options;
+    bool clip = false;
+  };
+  for (const Device& device : devices()) {
+    if (device.is_cpu()) continue;
+    for (const Case& c : {Case{true, true, rich}, {true, true, bf16}, {true, true, rich_bf16, true}}) {
+      INFO(device << ", text " << c.text << ", image " << c.image << ", ema " << c.options.ema << ", " << c.options.type
+                  << ", CLIP " << c.clip);
+      const EncodedPairs here(c.text, c.image, "0.1", c.clip), there(c.text, c.image, "0.1", c.clip, device);
+      const TemporaryFolder cpu, whole, parts;
+      const auto on = [&](const EncodedPairs& encoded) {
+        return [&](const std::filesystem::path& run) { return encoded.training(c.options, run); };
+      };
+      const Result expected = train(on(here), cpu, -1), result = train(on(there), whole, -1);
+      check_close(result.losses, expected.losses, c.options.type == dtype::bf16 ? 0.03 : 1e-3);
+      const Result stopped = train(on(there), parts, 2);
+      CHECK(stopped.weights == result.weights);
+      CHECK(stopped.metrics == result.metrics);
+      CHECK(!result.weights.empty());
+    }
   }
 }
 
@@ -327,7 +384,7 @@ TEST_CASE("part by part, both passes drop the same elements", "[training]") {
     PairEncoder model = training.model();
     Tensor weights = parameters(model)[parameter];
     weights.mutable_data<float>()[0] += move;
-    const double loss = training.gradients(range(0, 10));
+    const double loss = training.gradients(range(0, 10)).item();
     if (gradient != nullptr) *gradient = weights.grad().data<float>()[0];
     return loss;
   };

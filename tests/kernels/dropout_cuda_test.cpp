@@ -15,8 +15,9 @@ TEST_CASE("CUDA dropout keeps the elements that the words of Philox say", "[kern
         const std::int64_t shift = n == 4101 ? 1 : 0;
         const auto x = random_values<T>(n, -1, 1, 1), residual = random_values<T>(n, -1, 1, 2);
         DeviceArray<T> xs(x, shift), residuals(residual, shift), y(n, shift), sum(n, shift);
-        cuda::dropout(y.data(), xs.data(), p, seed, offset, n, nullptr);
-        cuda::dropout_add(sum.data(), xs.data(), residuals.data(), p, seed, offset, n, nullptr);
+        DeviceArray<std::int64_t> base(std::vector<std::int64_t>{7});
+        cuda::dropout(y.data(), xs.data(), {p, seed, offset}, n, nullptr);
+        cuda::dropout_add(sum.data(), xs.data(), residuals.data(), {p, seed, offset - 7, base.data()}, n, nullptr);
         const float scale = 1.0f / (1.0f - p);
         std::vector<T> expected;
         std::vector<double> expected_sum;

@@ -41,7 +41,7 @@ TEST_CASE("dropout's mask depends on neither threads nor alignment", "[kernels][
   const auto dropped = [&](int threads, std::ptrdiff_t shift) {
     set_num_threads(threads);
     std::vector<float> y(static_cast<std::size_t>(n + shift));
-    cpu::dropout(y.data() + shift, x.data(), 0.4f, 11, 12, n);
+    cpu::dropout(y.data() + shift, x.data(), {.p = 0.4f, .seed = 11, .offset = 12}, n);
     y.erase(y.begin(), y.begin() + shift);
     return y;
   };

@@ -1,10 +1,14 @@
 #include "clip/ops/dropout.hpp"
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "clip/autograd.hpp"
 #include "clip/ops/arithmetic.hpp"
+#include "clip/ops/attention.hpp"
+#include "clip/ops/projection_head.hpp"
+#include "clip/ops/view.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
 #include "tests/support/errors.hpp"
@@ -86,6 +90,43 @@ TEST_CASE("dropout computes its mask again in backward", "[ops]") {
   backward(y, ones({1000}));
   CHECK(add(x.grad(), residual.grad()).to_vector() == y.to_vector());
   CHECK(residual.grad().to_vector() == std::vector<float>(1000, 1.0f));
+}
+
+TEST_CASE("a GPU looks up where in a stream to draw, in both directions", "[ops]") {
+  constexpr std::int64_t n = 24;  // heads of 8: also attention's and the projection head's
+  for (const Device& device : devices()) {
+    if (device.is_cpu()) continue;
+    const Tensor x = to_tensor(random_array({n, n}, -1, 1), dtype::f32, device);
+    const auto all = [&](Random& random, const std::function<void()>& before_backward) {
+      Tensor leaf = x.clone().requires_grad();
+      const Tensor matrix = scale(x, 0.1f), ones_row = ones({n}, dtype::f32, device);
+      const Tensor first = dropout_add(dropout(leaf, 0.5f, random), leaf, 0.5f, random);
+      const Tensor heads = reshape(first, {1, n, 3, 8});
+      const Tensor attended = attention(heads, heads, heads, {.dropout = 0.5f, .random = &random});
+      const Tensor y =
+          projection_head(reshape(attended, {n, n}), {matrix, ones_row, matrix, ones_row, ones_row, ones_row},
+                          {.dropout = 0.5f, .random = &random});
+      before_backward();
+      backward(y, x);
+      return std::pair(y.to_vector(), leaf.grad().to_vector());
+    };
+    Random plain(seed, offset), again(seed, offset);
+    const auto expected = all(plain, [] {});
+    Tensor base = zeros({}, dtype::i64, device);
+    Random placed(seed, base);
+    const auto at_start = all(placed, [] {});
+    CHECK(placed.offset() == plain.offset() - offset);
+    CHECK(at_start.first != expected.first);
+    base.copy_from(Tensor::from(std::vector{static_cast<std::int64_t>(offset)}, {}));
+    placed = Random(seed, base);
+    CHECK(all(placed, [] {}) == expected);
+    placed = Random(seed, base);
+    const auto moved = all(placed, [&] { base.copy_from(zeros({}, dtype::i64)); });  // then backward draws others
+    CHECK(moved.first == expected.first);
+    CHECK(moved.second != expected.second);
+    CHECK(throws_with([&] { dropout(ones({2}), 0.5f, placed); }, "[dropout] expected a random stream placed on cpu"));
+    CHECK(throws_with([&] { randn({2}, placed); }, "[randn] expected a random stream placed on cpu, got one on"));
+  }
 }
 
 TEST_CASE("dropout refuses what is no probability, other dtypes and mismatched residuals", "[ops]") {

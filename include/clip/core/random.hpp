@@ -30,9 +30,15 @@ constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::uint64_t 
 class Random {
  public:
   explicit Random(std::uint64_t seed, std::uint64_t offset = 0) : seed_(seed), offset_(offset) {}
+  /// A place that a GPU looks up: `base`, i64 [] in its memory, is added to every offset when a kernel draws numbers,
+  /// so that what a graph recorded draws others at each replay after `base` was written to. For dropout on that GPU
+  /// only. Keep `base` until the last such kernel, also of backward, was started.
+  Random(std::uint64_t seed, const Tensor& base) : seed_(seed), offset_(0), base_(base) {}
   std::uint64_t seed() const { return seed_; }
-  /// Philox blocks (of four words) used so far.
+  /// Philox blocks (of four words) used so far, beyond `base`.
   std::uint64_t offset() const { return offset_; }
+  /// Undefined: nothing is added to offsets.
+  const Tensor& base() const { return base_; }
   /// Takes the blocks for `words` numbers; returns the offset of the first. What is left of the last block is skipped.
   std::uint64_t reserve(std::int64_t words) {
     const std::uint64_t first = offset_;
@@ -42,6 +48,7 @@ class Random {
 
  private:
   std::uint64_t seed_, offset_;
+  Tensor base_;
 };
 
 /// Standard normal numbers by Box-Muller, computed on the CPU in double whatever the device, so that they agree.

@@ -67,7 +67,10 @@ struct Batch {
   Tensor picture;      ///< i32 [N], tells which pairs show the same picture
 };
 
-/// The rows of these captions and of their pictures. Throws on indices out of range.
+/// The rows of these captions and of their pictures, whose numbers are i32 or i64 [N] on the features' device. Throws
+/// on indices out of range.
+Batch batch_of(const Features& features, const Tensor& captions, const Tensor& pictures);
+/// The same, with the pictures that `features` names.
 Batch batch_of(const Features& features, std::span<const std::int32_t> captions);
 
 }  // namespace clip

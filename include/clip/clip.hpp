@@ -73,4 +73,5 @@
 #include "clip/text/wordpiece.hpp"
 #include "clip/train/checkpoint.hpp"
 #include "clip/train/optimizer.hpp"
+#include "clip/train/running_average.hpp"
 #include "clip/train/schedule.hpp"

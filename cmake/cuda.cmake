@@ -8,11 +8,16 @@ if(CLIP_CUDA STREQUAL HOST)
   # Device code counts in int, also what is an array's size; `unroll` is nvcc's.
   set_source_files_properties(${cuda_sources} PROPERTIES
     LANGUAGE CXX COMPILE_OPTIONS "-Wno-sign-conversion;-Wno-unknown-pragmas" SKIP_PRECOMPILE_HEADERS ON)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)  # it would unroll loops of hundreds of products, for minutes
+    set_property(SOURCE kernels/contrastive_16bit_cuda.cu kernels/soft_target_16bit_cuda.cu APPEND PROPERTY
+      COMPILE_OPTIONS -mllvm -pragma-unroll-threshold=0 -Wno-pass-failed)
+  endif()
   # The executor, and the kernels whose tests would otherwise take longer than it takes to optimise them.
   set(stand_ins executor.cpp fiber.cpp cublasLt.cpp cudnn.cpp)
   list(TRANSFORM stand_ins PREPEND ${host_cuda}/)
   set(long_tests ${stand_ins})
-  foreach(kernel attention contrastive layer_norm projection_head soft_target top_k whole_head)
+  foreach(kernel attention contrastive contrastive_16bit layer_norm projection_head soft_target soft_target_16bit top_k
+      whole_head)
     list(APPEND long_tests ${PROJECT_SOURCE_DIR}/kernels/${kernel}_cuda.cu)
   endforeach()
   set_property(SOURCE ${long_tests} APPEND PROPERTY COMPILE_OPTIONS -O1)

@@ -4,8 +4,8 @@
 // not wait for it. Rates are read from memory too, so that a launch that a graph has recorded takes those of the day.
 #include "kernels/adamw.hpp"
 
-#include "kernels/device/pair_tiles.cuh"
 #include "kernels/device/tensor_list.cuh"
+#include "kernels/device/total.cuh"
 
 namespace clip::kernels::cuda {
 namespace {

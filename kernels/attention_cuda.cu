@@ -20,18 +20,6 @@
 namespace clip::kernels::cuda {
 namespace {
 
-constexpr float log2_e = 1.44269504f, ln_2 = 0.69314718f;
-
-__device__ inline float exp2_approximately(float x) {
-#ifdef __CUDA_ARCH__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  return exp2f(x);
-#endif
-}
-
 template <class T>
 struct ForwardMemory {
   Panels<T, 1> panels;

@@ -13,6 +13,7 @@
 //                  dT = G V / tau + (tau / 2) (H + H^T) T,   dV = G^T T / tau + (tau / 2) (H + H^T) V
 //   InfoNCE        S = s T V^T,  P_ij = 1 / count(id_i) where id_i = id_j, else 0: the same loss with c = 1
 //   SigLIP         S = s T V^T + b,  L = sum_ij log(1 + exp(-z_ij S_ij)) / n,  z_ij = 1 where id_i = id_j, else -1
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/stream.hpp"
@@ -77,18 +78,70 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float
 
 namespace clip::kernels::cuda {
 
-/// f32 elements of scratch that each loss needs.
-constexpr std::int64_t contrastive_scratch(std::int64_t n) { return 8 * n; }
+// The numbers tau, log s and b are in the GPU's memory. Where the CPU's losses would refuse them, these are NaN.
+// `log_scale` counts as `most` where it is more; `ids` null says that no pair but (i, i) is positive. Gradients are
+// f32.
+//
+// f32 is computed row-owned, on the ordinary cores (contrastive_cuda.cu, soft_target_cuda.cu): slow, but what others
+// are compared with. T = bf16 and f16 go to the tensor cores (contrastive_16bit_cuda.cu, soft_target_16bit_cuda.cu).
+
+/// Whether there are kernels for rows of d numbers of 16 bits, which must find room in the GPU's shared memory. Others
+/// are to be widened.
+bool contrastive_fits(std::int64_t d);
+
+/// In 16 bits pairs are taken in rectangles: `rows` squared, where what gradients are made of is in memory, and `rows`
+/// times `wide`, of which only sums are left.
+struct PairRectangles {
+  std::int64_t rows = 4096, wide = 8192;
+};
+
+/// f32 elements of scratch that each loss needs, for T f32 or of 16 bits.
+template <class T>
+constexpr std::int64_t contrastive_scratch(std::int64_t n, bool gradients, PairRectangles sizes = {}) {
+  if (sizeof(T) == 4) return 8 * n;
+  const std::int64_t b = std::min(n, sizes.rows), wide = std::min(n, sizes.wide), blocks = (b + 127) / 128;
+  return 10 * n + 8 * b + 2 * blocks * wide + 24 * blocks + 512 + (gradients ? b * b / 2 : 0);
+}
+template <class T>
+constexpr std::int64_t soft_target_scratch(std::int64_t n, bool gradients, bool detach_targets,
+                                           PairRectangles sizes = {}) {
+  if (sizeof(T) == 4) return 8 * n;
+  const std::int64_t b = std::min(n, sizes.rows), wide = std::min(n, sizes.wide), blocks = (b + 63) / 64;
+  const std::int64_t matrices = gradients ? (detach_targets ? 2 : 3) : 0;
+  return 17 * n + 14 * b + 7 * blocks * wide + 12 * blocks + 1024 + matrices * (b * b / 2);
+}
+
+class MatmulPlans;
+
+void info_nce(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image,
+              const float* log_scale, float most, const std::int32_t* ids, std::int64_t n, std::int64_t d,
+              float* scratch, MatmulPlans& plans, Stream stream);
+
+/// *y = *gradient * *dloss, of log s; not below 0, which would raise it, where it is at its limit.
+void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss, const float* log_scale, float most,
+                             Stream stream);
+
+void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image,
+                 const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
+                 float* scratch, MatmulPlans& plans, Stream stream);
 
 void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image,
-                      float temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
-                      Stream stream);
+                      const float* temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
+                      MatmulPlans& plans, Stream stream);
 
-void info_nce(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image, float scale,
-              const std::int32_t* ids, const float* share, std::int64_t n, std::int64_t d, float* scratch,
-              Stream stream);
+template <class T>
+void info_nce(float* loss, const ContrastiveGradients& gradients, const T* text, const T* image, const float* log_scale,
+              float most, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch, MatmulPlans& plans,
+              Stream stream, PairRectangles sizes = {});
 
-void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image, float scale,
-                 float bias, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch, Stream stream);
+template <class T>
+void siglip_loss(float* loss, const ContrastiveGradients& gradients, const T* text, const T* image,
+                 const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
+                 float* scratch, MatmulPlans& plans, Stream stream, PairRectangles sizes = {});
+
+template <class T>
+void soft_target_loss(float* loss, const ContrastiveGradients& gradients, const T* text, const T* image,
+                      const float* temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
+                      MatmulPlans& plans, Stream stream, PairRectangles sizes = {});
 
 }  // namespace clip::kernels::cuda

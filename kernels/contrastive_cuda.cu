@@ -1,11 +1,13 @@
 // InfoNCE and SigLIP, row-owned (kernels/device/pair_tiles.cuh): half of the blocks own texts and walk over images, the
 // other half the reverse, each making the logits anew. For the loss and all gradients of InfoNCE 12 n^2 d operations
 // (8 would do if tiles were shared), of SigLIP 8 (6), in f32; memory O(n).
-//   statistics   r_i, q_j, and of texts sum_j P_ij S_ij
+//   positives    of each text sum_j P_ij t_i . v_j, and how many
+//   statistics   r_i and q_j
 //   gradients    a tile of dL/dS in shared memory times the other side's rows, added to the block's own rows
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
+#include "kernels/device/contrastive.cuh"
 #include "kernels/device/pair_tiles.cuh"
 
 namespace clip::kernels::cuda {
@@ -38,45 +40,40 @@ __device__ TilePart products(Memory& memory, const Side& side, std::int64_t othe
   return sum;
 }
 
-/// `lse` [2, n]: r, then q; `positive` [n].
+/// `lse` [2, n]: r, then q.
 __global__ void __launch_bounds__(tile_threads)
-    info_nce_statistics(float* lse, float* positive, const float* text, const float* image, float scale,
-                        const std::int32_t* ids, const float* share, Items items) {
+    info_nce_statistics(float* lse, const float* text, const float* image, LogitScale logit_scale, Items items) {
   Memory& memory = shared_as<Memory>();
   const Side side = side_of_block(text, image, items);
   const TilePlace place;
+  const float scale = logit_scale.value();
   RunningSum sums[4];
-  float positives[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
     const TilePart dots = products(memory, side, other, items);
-    for (int r = 0; r < 4; ++r) {
-      const std::int64_t i = side.first + place.row(r);
+    for (int r = 0; r < 4; ++r)
       for (int c = 0; c < 4; ++c) {
-        const std::int64_t j = other + place.col(c);
-        if (i >= items.n || j >= items.n) continue;
+        if (other + place.col(c) >= items.n) continue;
         const float s = scale * dots.at[r][c];
         sums[r].raise(s);
         sums[r].sum += __expf(s - sums[r].top);
-        if (ids[i] == ids[j]) positives[r] += s;
       }
-    }
   }
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = side.first + place.row(r);
     combine_over_row(sums[r]);
-    const float all = sum_over_row(positives[r]);
-    if (place.x != 0 || i >= items.n) continue;
-    lse[(side.texts ? 0 : items.n) + i] = sums[r].value();
-    if (side.texts) positive[i] = all * share[i];
+    if (place.x == 0 && i < items.n) lse[(side.texts ? 0 : items.n) + i] = sums[r].value();
   }
 }
 
 /// dL/dS of InfoNCE; the same whichever side a block owns.
 struct InfoNce {
   const float *lse, *share;
-  const std::int32_t* ids;
-  float scale, mean;  ///< s, and 1 / 2n
+  Ids ids;
+  LogitScale logit_scale;
+  float mean;  ///< 1 / 2n
   std::int64_t n;
+  float scale = 0;
+  __device__ void begin() { scale = logit_scale.value(); }
 
   struct Row {
     const InfoNce& rule;
@@ -95,8 +92,15 @@ struct InfoNce {
 
 /// dL/dS of SigLIP, and the loss.
 struct SigLip {
-  const std::int32_t* ids;
-  float scale, bias, mean;  ///< mean = 1 / n
+  Ids ids;
+  LogitScale logit_scale;
+  const float* logit_bias;
+  float mean;  ///< 1 / n
+  float scale = 0, bias = 0;
+  __device__ void begin() {
+    scale = logit_scale.value();
+    bias = *logit_bias;
+  }
 
   struct Row {
     const SigLip& rule;
@@ -112,7 +116,7 @@ struct SigLip {
   __device__ Row row(std::int64_t i, bool) const { return {*this, ids[i]}; }
 };
 
-/// Of each text: the sum of its losses, of the slopes, and of slopes times dot products; null where not wanted.
+/// Of each text: the sum of its losses, of the slopes, and of slopes times logits without bias; null where not wanted.
 struct RowSums {
   float *loss, *slope, *product;
 };
@@ -124,6 +128,7 @@ __global__ void __launch_bounds__(tile_threads)
   Memory& memory = shared_as<Memory>();
   const Side side = side_of_block(text, image, items);
   const TilePlace place;
+  rule.begin();
   float* const out = side.texts ? dtext : dimage;
   float losses[4] = {}, slopes[4] = {}, with_products[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
@@ -135,7 +140,7 @@ __global__ void __launch_bounds__(tile_threads)
         float slope = 0;
         if (i < items.n && j < items.n) slope = rule.row(i, side.texts).slope(dots.at[r][c], j, losses[r]);
         slopes[r] += slope;
-        with_products[r] += slope * dots.at[r][c];
+        with_products[r] += slope * rule.scale * dots.at[r][c];
         memory.tile[0][place.row(r)][place.col(c)] = slope * rule.scale;
       }
     }
@@ -160,9 +165,12 @@ __global__ void __launch_bounds__(tile_threads)
   }
 }
 
-__global__ void info_nce_total(float* loss, const float* lse, const float* positive, std::int64_t n) {
+__global__ void info_nce_total(float* loss, const float* lse, const float* positive, LogitScale logit_scale,
+                               std::int64_t n) {
+  const float scale = logit_scale.value();
   const double total = total_of(n, [=](std::int64_t i) {
-    return static_cast<double>(lse[i] - positive[i]) + static_cast<double>(lse[n + i] - positive[i]);
+    const float s = scale * positive[i];
+    return static_cast<double>(lse[i] - s) + static_cast<double>(lse[n + i] - s);
   });
   if (threadIdx.x == 0) *loss = static_cast<float>(total / (2 * static_cast<double>(n)));
 }
@@ -173,46 +181,57 @@ __global__ void scaled_total(float* y, const float* x, double factor, std::int64
   if (threadIdx.x == 0) *y = static_cast<float>(total * factor);
 }
 
+__global__ void limited_scale_gradient(float* y, const float* gradient, const float* dloss, LogitScale logit_scale) {
+  const float g = *gradient * *dloss;
+  *y = *logit_scale.log >= logit_scale.most ? fmaxf(g, 0.0f) : g;
+}
+
 Items items_of(const float* text, const float* image, std::int64_t n, std::int64_t d) {
   return {n, d, in_vectors<float>(d, text, image)};
 }
 Grid both_sides(std::int64_t n) { return {2 * ((n + tile_side - 1) / tile_side), {tile_threads}, sizeof(Memory)}; }
-constexpr unsigned total_threads = 1024;
-
-void put_total(const char* name, Stream stream, float* y, const float* x, double factor, std::int64_t n) {
-  launch(name, {1, {total_threads}, sizeof(TotalMemory)}, stream, scaled_total, y, x, factor, n);
-}
 
 }  // namespace
 
-void info_nce(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image, float scale,
-              const std::int32_t* ids, const float* share, std::int64_t n, std::int64_t d, float* scratch,
-              Stream stream) {
+void info_nce(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
+              const float* log_scale, float most, const std::int32_t* ids, std::int64_t n, std::int64_t d,
+              float* scratch, MatmulPlans&, Stream stream) {
   constexpr const char* name = "info_nce";
-  float *const lse = scratch, *const positive = lse + 2 * n, *const product = positive + n;
+  float *const lse = scratch, *const positive = lse + 2 * n, *const share = positive + n, *const product = share + n;
   const Items items = items_of(text, image, n, d);
-  launch(name, both_sides(n), stream, info_nce_statistics, lse, positive, text, image, scale, ids, share, items);
-  launch(name, {1, {total_threads}, sizeof(TotalMemory)}, stream, info_nce_total, loss, lse, positive, n);
+  const LogitScale scale{log_scale, most};
+  launch(name, positives_grid(n), stream, positives<float>, positive, share, text, image, Ids{ids}, n, d);
+  launch(name, both_sides(n), stream, info_nce_statistics, lse, text, image, scale, items);
+  launch(name, total_grid, stream, info_nce_total, loss, lse, positive, scale, n);
   if (gradient.text == nullptr) return;
-  const InfoNce rule{lse, share, ids, scale, 1.0f / (2.0f * static_cast<float>(n)), n};
+  const InfoNce rule{lse, share, {ids}, scale, 1.0f / (2.0f * static_cast<float>(n)), n};
   launch(name, both_sides(n), stream, gradients<InfoNce>, gradient.text, gradient.image,
          RowSums{nullptr, nullptr, product}, text, image, rule, items);
-  put_total(name, stream, gradient.scale, product, static_cast<double>(scale), n);
+  launch(name, total_grid, stream, scaled_total, gradient.scale, product, 1.0, n);
 }
 
-void siglip_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image, float scale,
-                 float bias, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch, Stream stream) {
+void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss, const float* log_scale, float most,
+                             Stream stream) {
+  launch("info_nce", {1, {1}}, stream, limited_scale_gradient, y, gradient, dloss, LogitScale{log_scale, most});
+}
+
+void siglip_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
+                 const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
+                 float* scratch, MatmulPlans&, Stream stream) {
   constexpr const char* name = "siglip_loss";
   float *const losses = scratch, *const slope = losses + n, *const product = slope + n;
-  const SigLip rule{ids, scale, bias, 1.0f / static_cast<float>(n)};
+  const SigLip rule{{ids}, {log_scale, HUGE_VALF}, bias, 1.0f / static_cast<float>(n)};
   Grid grid = both_sides(n);
   if (gradient.text == nullptr) grid.blocks /= 2;  // the texts' alone
   launch(name, grid, stream, gradients<SigLip>, gradient.text, gradient.image, RowSums{losses, slope, product}, text,
          image, rule, items_of(text, image, n, d));
-  put_total(name, stream, loss, losses, 1 / static_cast<double>(n), n);
+  const auto put_total = [&](float* y, const float* x, double factor) {
+    launch(name, total_grid, stream, scaled_total, y, x, factor, n);
+  };
+  put_total(loss, losses, 1 / static_cast<double>(n));
   if (gradient.text == nullptr) return;
-  put_total(name, stream, gradient.scale, product, static_cast<double>(scale), n);
-  put_total(name, stream, gradient.bias, slope, 1, n);
+  put_total(gradient.scale, product, 1);
+  put_total(gradient.bias, slope, 1);
 }
 
 }  // namespace clip::kernels::cuda

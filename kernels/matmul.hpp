@@ -40,5 +40,10 @@ std::shared_ptr<void> make_matmul_plans(void* stream);
 template <class T>
 void matmul(T* y, const T* a, const T* b, const MatmulShape& shape, const Epilogue<T>& epilogue, MatmulPlans& plans);
 
+/// y = factor a b, plus what y held before where `accumulate` says so, with nothing rounded to T, bf16 or f16.
+template <class T>
+void matmul_f32(float* y, const T* a, const T* b, const MatmulShape& shape, float factor, bool accumulate,
+                MatmulPlans& plans);
+
 }  // namespace cuda
 }  // namespace clip::kernels

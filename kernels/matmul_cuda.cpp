@@ -81,14 +81,14 @@ class MatmulPlans {
   MatmulPlans(const MatmulPlans&) = delete;
   MatmulPlans& operator=(const MatmulPlans&) = delete;
 
-  template <class T>
-  void multiply(T* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<T>& epilogue) {
+  template <class Y, class T>
+  void multiply(Y* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<Y>& epilogue, float factor = 1) {
     if (s.k == 0) return epilogue_of_nothing(y, epilogue, s.batch * s.m, s.n, stream_, op);
     const std::lock_guard lock(mutex_);
     Plan& plan = plan_for(y, a, b, s, epilogue);
     if (plan.adds_bias) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);
-    const float one = 1, beta = epilogue.accumulate ? 1 : 0;
-    call(cublasLtMatmul(handle_, &plan.product, &one, b, &plan.b, a, &plan.a, &beta, y, &plan.y, y, &plan.y,
+    const float beta = epilogue.accumulate ? 1 : 0;
+    call(cublasLtMatmul(handle_, &plan.product, &factor, b, &plan.b, a, &plan.a, &beta, y, &plan.y, y, &plan.y,
                         &plan.algorithm, workspace_.get(plan.workspace, op), plan.workspace, stream_),
          "multiplying");
     apply_epilogue(y, plan.adds_bias ? nullptr : epilogue.bias,
@@ -101,10 +101,11 @@ class MatmulPlans {
   static constexpr std::size_t most_plans = 4096;                           // about a kilobyte each
   static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20;  // what NVIDIA advises for Hopper
 
-  template <class T>
-  Plan& plan_for(const T* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<T>& epilogue) {
-    const auto alignment = [](const T* p) { return p == nullptr ? 0 : alignment_of(p); };
+  template <class Y, class T>
+  Plan& plan_for(const Y* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<Y>& epilogue) {
+    const auto alignment = [](const auto* p) { return p == nullptr ? 0 : alignment_of(p); };
     const Key key{static_cast<std::int64_t>(dtype_of<T>),
+                  static_cast<std::int64_t>(dtype_of<Y>),
                   s.batch,
                   s.m,
                   s.n,
@@ -134,8 +135,8 @@ class MatmulPlans {
   }
 
   /// None where cuBLASLt has no such product.
-  template <class T>
-  std::optional<Plan> make(const T* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<T>& epilogue,
+  template <class Y, class T>
+  std::optional<Plan> make(const Y* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<Y>& epilogue,
                            bool bias, Activation activation) {
     check(s.batch <= std::numeric_limits<std::int32_t>::max(), op, "expected fewer than 2^31 matrices, got ", s.batch);
     const auto lt_epilogue = epilogue_for(bias, activation);
@@ -144,7 +145,7 @@ class MatmulPlans {
     Plan plan{{},
               layout(type, s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k, s.batch, s.share_a),
               layout(type, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n, s.batch, s.share_b),
-              layout(type, s.m, s.n, s.batch, false),
+              layout(type_of<Y>, s.m, s.n, s.batch, false),
               {},
               0,
               bias,
@@ -154,7 +155,7 @@ class MatmulPlans {
     plan.set(CUBLASLT_MATMUL_DESC_TRANSB, static_cast<std::int32_t>(s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
     plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(*lt_epilogue));
     if (bias) {
-      plan.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(type));
+      plan.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(type_of<Y>));
       plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);  // for its alignment
     }
 
@@ -200,8 +201,16 @@ void matmul(T* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<T
   if (s.batch * s.m * s.n > 0) plans.multiply(y, a, b, s, epilogue);
 }
 
+template <class T>
+void matmul_f32(float* y, const T* a, const T* b, const MatmulShape& s, float factor, bool accumulate,
+                MatmulPlans& plans) {
+  if (s.batch * s.m * s.n > 0) plans.multiply(y, a, b, s, Epilogue<float>{.accumulate = accumulate}, factor);
+}
+
 template void matmul(float*, const float*, const float*, const MatmulShape&, const Epilogue<float>&, MatmulPlans&);
 template void matmul(bf16*, const bf16*, const bf16*, const MatmulShape&, const Epilogue<bf16>&, MatmulPlans&);
 template void matmul(f16*, const f16*, const f16*, const MatmulShape&, const Epilogue<f16>&, MatmulPlans&);
+template void matmul_f32(float*, const bf16*, const bf16*, const MatmulShape&, float, bool, MatmulPlans&);
+template void matmul_f32(float*, const f16*, const f16*, const MatmulShape&, float, bool, MatmulPlans&);
 
 }  // namespace clip::kernels::cuda

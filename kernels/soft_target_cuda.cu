@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
+#include "kernels/device/contrastive.cuh"
 #include "kernels/device/pair_tiles.cuh"
 
 namespace clip::kernels::cuda {
@@ -52,10 +53,11 @@ __device__ Pairs logits(Memory& memory, const float* text, const float* image, f
 }
 
 __global__ void __launch_bounds__(tile_threads)
-    statistics(Sums sums, const float* text, const float* image, float temperature, Items items) {
+    statistics(Sums sums, const float* text, const float* image, const float* tau, Items items) {
   Memory& memory = shared_as<Memory>();
   const TilePlace place;
   const std::int64_t first = std::int64_t{blockIdx.x} * tile_side;
+  const float temperature = temperature_at(tau);
   RunningSum rs[4], qs[4], as[4];
   float xs[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
@@ -88,10 +90,11 @@ __global__ void __launch_bounds__(tile_threads)
 }
 
 __global__ void __launch_bounds__(tile_threads)
-    targets(Sums sums, const float* text, const float* image, float temperature, Items items) {
+    targets(Sums sums, const float* text, const float* image, const float* tau, Items items) {
   Memory& memory = shared_as<Memory>();
   const TilePlace place;
   const std::int64_t first = std::int64_t{blockIdx.x} * tile_side;
+  const float temperature = temperature_at(tau);
   float cs[4] = {}, ws[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
     const Pairs p = logits(memory, text, image, temperature, first, other, items, true);
@@ -128,11 +131,12 @@ __device__ Slopes slopes(const Sums& sums, std::int64_t i, std::int64_t j, float
 }
 
 __global__ void __launch_bounds__(tile_threads)
-    gradients(float* dtext, float* dimage, Sums sums, const float* text, const float* image, float temperature,
+    gradients(float* dtext, float* dimage, Sums sums, const float* text, const float* image, const float* tau,
               bool detach_targets, Items items) {
   Memory& memory = shared_as<Memory>();
   const TilePlace place;
   const std::int64_t first = std::int64_t{blockIdx.x} * tile_side;
+  const float temperature = temperature_at(tau);
   const float mean = 1.0f / (2.0f * static_cast<float>(items.n));
   float g_s[4] = {}, h_a[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
@@ -184,32 +188,31 @@ __global__ void total_loss(float* loss, Sums sums, std::int64_t n) {
 }
 
 /// dL/dtau = (sum H A - sum G S) / tau
-__global__ void total_temperature(float* dtemperature, Sums sums, float temperature, bool detach_targets,
+__global__ void total_temperature(float* dtemperature, Sums sums, const float* tau, bool detach_targets,
                                   std::int64_t n) {
   const double total = total_of(n, [=](std::int64_t i) {
     return (detach_targets ? 0.0 : static_cast<double>(sums.h_a[i])) - static_cast<double>(sums.g_s[i]);
   });
-  if (threadIdx.x == 0) *dtemperature = static_cast<float>(total / static_cast<double>(temperature));
+  if (threadIdx.x == 0) *dtemperature = static_cast<float>(total / static_cast<double>(*tau));
 }
 
 }  // namespace
 
 void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
-                      float temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
-                      Stream stream) {
+                      const float* temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
+                      MatmulPlans&, Stream stream) {
   constexpr const char* name = "soft_target_loss";
   const auto part = [&](std::int64_t index) { return scratch + index * n; };
   const Sums sums{part(0), part(1), part(2), part(3), part(4), part(5), part(6), part(7)};
   const Items items{n, d, in_vectors<float>(d, text, image)};
   const Grid grid{(n + tile_side - 1) / tile_side, {tile_threads}, sizeof(Memory)};
-  const Grid one{1, {1024}, sizeof(TotalMemory)};
   launch(name, grid, stream, statistics, sums, text, image, temperature, items);
   launch(name, grid, stream, targets, sums, text, image, temperature, items);
-  launch(name, one, stream, total_loss, loss, sums, n);
+  launch(name, total_grid, stream, total_loss, loss, sums, n);
   if (gradient.text == nullptr) return;
   launch(name, grid, stream, gradients, gradient.text, gradient.image, sums, text, image, temperature, detach_targets,
          items);
-  launch(name, one, stream, total_temperature, gradient.scale, sums, temperature, detach_targets, n);
+  launch(name, total_grid, stream, total_temperature, gradient.scale, sums, temperature, detach_targets, n);
 }
 
 }  // namespace clip::kernels::cuda

@@ -140,22 +140,4 @@ __device__ inline float combine_over_row(RunningSum& part) {
   return factor;
 }
 
-/// The sum of values(0) … values(n - 1) by a block of 1024 threads, in double and in a fixed order; for thread 0.
-struct TotalMemory {
-  double each[1024];
-};
-template <class Values>
-__device__ double total_of(std::int64_t n, const Values& values) {
-  double(&sums)[1024] = shared_as<TotalMemory>().each;
-  double sum = 0;
-  for (std::int64_t i = threadIdx.x; i < n; i += 1024) sum += values(i);
-  __syncthreads();  // an earlier total has been read
-  sums[threadIdx.x] = sum;
-  for (unsigned half = 512; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  return sums[0];
-}
-
 }  // namespace clip::kernels::cuda

@@ -10,6 +10,7 @@
 #include "clip/ops/cast.hpp"
 #include "kernels/contrastive.hpp"
 #include "src/dispatch.hpp"
+#include "src/ops/operands.hpp"
 
 namespace clip {
 namespace {
@@ -26,46 +27,60 @@ void check_pairs(const Tensor& text, const Tensor& image, const char* op) {
         image.dtype(), " on ", image.device());
 }
 
-float number(const Tensor& t, const Tensor& text, const char* op, const char* what) {
+void check_number(const Tensor& t, const Tensor& text, const char* op, const char* what) {
   check_tensor(t, op, Kernels::cpu_and_cuda);
   check(t.numel() == 1 && t.dtype() == dtype::f32 && t.device() == text.device(), op, "expected ", what,
         ": one f32 number on ", text.device(), ", got ", t.dtype(), ' ', t.shape(), " on ", t.device());
+}
+/// A number of the CPU's.
+float finite(const Tensor& t, const char* op, const char* what) {
   const float value = t.item();
-  check(std::isfinite(value), op, "expected ", what, " that is finite", ", got ", value);
+  check(std::isfinite(value), op, "expected ", what, " that is finite, got ", value);
   return value;
 }
 
-/// Which pairs are each other's positives, and one over how many.
-struct Positives {
-  Tensor ids, share;  // i32 and f32 [n], on text's device
-};
-Positives positives(const Tensor& ids, const Tensor& text, const char* op) {
-  const auto n = static_cast<std::size_t>(text.shape(0));
-  std::vector<std::int32_t> values(n);
-  std::vector<float> share(n, 1.0f);
-  const auto result = [&] {
-    return Positives{Tensor::from(values, text.shape().without(-1), text.device()),
-                     Tensor::from(share, text.shape().without(-1), text.device())};
-  };
-  std::iota(values.begin(), values.end(), 0);
-  if (!ids.defined()) return result();
-  check(ids.dtype() == dtype::i32 && ids.shape() == Shape{text.shape(0)}, op, "expected ids i32 ", Shape{text.shape(0)},
-        ", got ", ids.dtype(), ' ', ids.shape());
-  values = ids.to_vector<std::int32_t>();
-  std::unordered_map<std::int32_t, float> counts;
-  for (const std::int32_t id : values) counts[id] += 1;
-  for (std::size_t i = 0; i < n; ++i) share[i] = 1 / counts[values[i]];
-  return result();
+/// Rows as kernels take them: 16 bits as they are where the GPU has kernels for them, otherwise f32.
+Tensor operand(const Tensor& x, const char* op) {
+  bool fits = false;
+  on_device(
+      x.device(), op, [] {},
+      [&](auto) { fits = x.dtype() != dtype::f32 && kernels::cuda::contrastive_fits(x.shape(1)); });
+  return fits ? x : to(x, dtype::f32);
 }
 
-/// A loss and, where they are recorded, the gradients of all its inputs.
+/// Which pairs are each other's positives.
+void check_ids(const Tensor& ids, const Tensor& text, const char* op) {
+  check(!ids.defined() || (ids.dtype() == dtype::i32 && ids.shape() == Shape{text.shape(0)}), op, "expected ids i32 ",
+        Shape{text.shape(0)}, ", got ", ids.defined() ? ids.dtype() : dtype::i32, ' ', ids.shape());
+}
+/// For the GPU: undefined where only the diagonal is positive.
+Tensor ids_on(const Device& device, const Tensor& ids) { return ids.defined() ? to(ids, device) : ids; }
+const std::int32_t* pointer(const Tensor& ids) { return ids.defined() ? ids.data<std::int32_t>() : nullptr; }
+/// For the CPU, with one over how many each pair has.
+struct Positives {
+  std::vector<std::int32_t> ids;
+  std::vector<float> share;
+};
+Positives positives(const Tensor& ids, std::int64_t count) {
+  const auto n = static_cast<std::size_t>(count);
+  Positives all{std::vector<std::int32_t>(n), std::vector<float>(n, 1.0f)};
+  std::iota(all.ids.begin(), all.ids.end(), 0);
+  if (!ids.defined()) return all;
+  all.ids = ids.to_vector<std::int32_t>();
+  std::unordered_map<std::int32_t, float> counts;
+  for (const std::int32_t id : all.ids) counts[id] += 1;
+  for (std::size_t i = 0; i < n; ++i) all.share[i] = 1 / counts[all.ids[i]];
+  return all;
+}
+
+/// A loss and, where they are recorded, the gradients of all its inputs; all f32.
 struct Result {
   Tensor loss, text, image, scale, bias;
 
   Result(const Tensor& like, bool gradients) : loss(Shape{}, dtype::f32, like.device()) {
     if (!gradients) return;
-    text = empty_like(like);
-    image = empty_like(like);
+    text = Tensor(like.shape(), dtype::f32, like.device());
+    image = empty_like(text);
     scale = empty_like(loss);
     bias = empty_like(loss);
   }
@@ -76,122 +91,148 @@ struct Result {
   }
 };
 
-/// The gradient of an input, from the loss's.
-Tensor times(const Tensor& gradient, float dloss) { return dloss == 1 ? gradient : scale(gradient, dloss); }
+Tensor scratch_of(std::int64_t count, const Tensor& like) { return Tensor({count}, dtype::f32, like.device()); }
 
-Tensor soft_targets(const Tensor& text, const Tensor& image, const Tensor& temperature, float tau,
-                    bool detach_targets) {
-  constexpr const char* op = "soft_target_loss";
-  check(tau > 0 && std::isfinite(tau), op, "expected a temperature > 0, got ", tau);
-  const Tensor t = to(text, dtype::f32), v = to(image, dtype::f32);
-  const std::int64_t n = t.shape(0), d = t.shape(1);
-  const bool gradients = recording(t, v, temperature);
-  Result result(t, gradients);
-  {
-    Tensor scratch({t.device().is_cpu() ? kernels::soft_target_scratch(n, d, gradients, detach_targets)
-                                        : kernels::cuda::contrastive_scratch(n)},
-                   dtype::f32, t.device());
-    float *loss = result.loss.mutable_data<float>(), *memory = scratch.mutable_data<float>();
-    const ContrastiveGradients out = result.pointers();
-    on_device(
-        t.device(), op,
-        [&] {
-          kernels::cpu::soft_target_loss(loss, out, t.data<float>(), v.data<float>(), tau, detach_targets, n, d,
-                                         memory);
-        },
-        [&](auto stream) {
-          kernels::cuda::soft_target_loss(loss, out, t.data<float>(), v.data<float>(), tau, detach_targets, n, d,
-                                          memory, stream);
-        });
-  }
-  return record(
-      op, result.loss, {t, v, temperature},
-      [dt = result.text, dv = result.image, dtau = result.scale, shape = temperature.shape()](const Tensor& dy) {
-        const float dloss = dy.item();
-        return Grads{times(dt, dloss), times(dv, dloss), times(dtau, dloss).view(0, shape)};
-      });
+/// The gradient of an input, from the loss's.
+Tensor times(const Tensor& gradient, const Tensor& dloss) {
+  if (dloss.device().is_cpu()) return dloss.item() == 1 ? gradient : scale(gradient, dloss.item());
+  return mul(gradient, dloss);
+}
+Tensor times(const Tensor& gradient, const Tensor& dloss, dtype type) { return to(times(gradient, dloss), type); }
+Tensor times(const Tensor& gradient, const Tensor& dloss, const Shape& shape) {
+  return times(gradient, dloss).view(0, shape);
 }
 
 }  // namespace
 
 Tensor soft_target_loss(const Tensor& text, const Tensor& image, const ContrastiveOptions& options) {
-  check_pairs(text, image, "soft_target_loss");
-  return soft_targets(text, image, Tensor(), options.temperature, options.detach_targets);
+  constexpr const char* op = "soft_target_loss";
+  check_pairs(text, image, op);
+  const float tau = options.temperature;
+  check(tau > 0 && std::isfinite(tau), op, "expected a temperature > 0, got ", tau);
+  return soft_target_loss(text, image, full({}, static_cast<double>(tau), dtype::f32, text.device()),
+                          options.detach_targets);
 }
 
 Tensor soft_target_loss(const Tensor& text, const Tensor& image, const Tensor& temperature, bool detach_targets) {
-  check_pairs(text, image, "soft_target_loss");
-  const float tau = number(temperature, text, "soft_target_loss", "a temperature");
-  return soft_targets(text, image, temperature, tau, detach_targets);
+  constexpr const char* op = "soft_target_loss";
+  check_pairs(text, image, op);
+  check_number(temperature, text, op, "a temperature");
+  const Tensor t = operand(text, op), v = operand(image, op);
+  const std::int64_t n = t.shape(0), d = t.shape(1);
+  const bool gradients = recording(t, v, temperature);
+  Result result(t, gradients);
+  float* const loss = result.loss.mutable_data<float>();
+  const ContrastiveGradients out = result.pointers();
+  on_device(
+      t.device(), op,
+      [&] {
+        const float tau = finite(temperature, op, "a temperature");
+        check(tau > 0, op, "expected a temperature > 0, got ", tau);
+        Tensor scratch = scratch_of(kernels::soft_target_scratch(n, d, gradients, detach_targets), t);
+        kernels::cpu::soft_target_loss(loss, out, t.data<float>(), v.data<float>(), tau, detach_targets, n, d,
+                                       scratch.mutable_data<float>());
+      },
+      [&](auto stream) {
+        dispatch_float(t.dtype(), op, [&]<class T>() {
+          Tensor scratch = scratch_of(kernels::cuda::soft_target_scratch<T>(n, gradients, detach_targets), t);
+          kernels::cuda::soft_target_loss(loss, out, t.data<T>(), v.data<T>(), temperature.data<float>(),
+                                          detach_targets, n, d, scratch.mutable_data<float>(), matmul_plans(t.device()),
+                                          stream);
+        });
+      });
+  return record(op, result.loss, {t, v, temperature},
+                [dt = result.text, dv = result.image, dtau = result.scale, type = t.dtype(),
+                 shape = temperature.shape()](const Tensor& dy) {
+                  return Grads{times(dt, dy, type), times(dv, dy, type), times(dtau, dy, shape)};
+                });
 }
 
 Tensor info_nce(const Tensor& text, const Tensor& image, const Tensor& logit_scale, const Tensor& ids) {
-  check_pairs(text, image, "info_nce");
-  const float s = number(logit_scale, text, "info_nce", "a logit scale");
-  const float factor = std::exp(std::min(s, max_logit_scale));
-  const Positives targets = positives(ids, text, "info_nce");
-  const Tensor t = to(text, dtype::f32), v = to(image, dtype::f32);
+  constexpr const char* op = "info_nce";
+  check_pairs(text, image, op);
+  check_number(logit_scale, text, op, "a logit scale");
+  check_ids(ids, text, op);
+  const Tensor t = operand(text, op), v = operand(image, op);
   const std::int64_t n = t.shape(0), d = t.shape(1);
-  Result result(t, recording(t, v, logit_scale));
-  {
-    Tensor scratch({t.device().is_cpu() ? kernels::info_nce_scratch(n, d) : kernels::cuda::contrastive_scratch(n)},
-                   dtype::f32, t.device());
-    float *loss = result.loss.mutable_data<float>(), *memory = scratch.mutable_data<float>();
-    const ContrastiveGradients out = result.pointers();
-    on_device(
-        t.device(), "info_nce",
-        [&] {
-          kernels::cpu::info_nce(loss, out, t.data<float>(), v.data<float>(), factor, targets.ids.data<std::int32_t>(),
-                                 targets.share.data<float>(), n, d, memory);
-        },
-        [&](auto stream) {
-          kernels::cuda::info_nce(loss, out, t.data<float>(), v.data<float>(), factor, targets.ids.data<std::int32_t>(),
-                                  targets.share.data<float>(), n, d, memory, stream);
+  const bool gradients = recording(t, v, logit_scale);
+  Result result(t, gradients);
+  float* const loss = result.loss.mutable_data<float>();
+  const ContrastiveGradients out = result.pointers();
+  on_device(
+      t.device(), op,
+      [&] {
+        const float s = finite(logit_scale, op, "a logit scale");
+        const Positives positive = positives(ids, n);
+        Tensor scratch = scratch_of(kernels::info_nce_scratch(n, d), t);
+        kernels::cpu::info_nce(loss, out, t.data<float>(), v.data<float>(), std::exp(std::min(s, max_logit_scale)),
+                               positive.ids.data(), positive.share.data(), n, d, scratch.mutable_data<float>());
+      },
+      [&](auto stream) {
+        const Tensor positive = ids_on(t.device(), ids);
+        dispatch_float(t.dtype(), op, [&]<class T>() {
+          Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
+          kernels::cuda::info_nce(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(), max_logit_scale,
+                                  pointer(positive), n, d, scratch.mutable_data<float>(), matmul_plans(t.device()),
+                                  stream);
         });
-  }
-  return record("info_nce", result.loss, {t, v, logit_scale},
-                [dt = result.text, dv = result.image, ds = result.scale, at_limit = s >= max_logit_scale,
-                 shape = logit_scale.shape()](const Tensor& dy) {
-                  const float dloss = dy.item();
-                  const bool rises = ds.item() * dloss < 0;  // a step against the gradient would raise it
-                  return Grads{
-                      times(dt, dloss), times(dv, dloss),
-                      at_limit && rises ? full(shape, 0, dtype::f32, ds.device()) : times(ds, dloss).view(0, shape)};
-                });
+      });
+  return record(
+      op, result.loss, {t, v, logit_scale},
+      [dt = result.text, dv = result.image, ds = result.scale, logit_scale, type = t.dtype()](const Tensor& dy) {
+        Tensor dscale = empty_like(logit_scale);
+        float* const limited = dscale.mutable_data<float>();
+        on_device(
+            dy.device(), op,
+            [&] {
+              const float g = ds.item() * dy.item();  // a step against the gradient raises s where it is < 0
+              *limited = logit_scale.item() >= max_logit_scale ? std::max(g, 0.0f) : g;
+            },
+            [&](auto stream) {
+              kernels::cuda::info_nce_scale_gradient(limited, ds.data<float>(), dy.data<float>(),
+                                                     logit_scale.data<float>(), max_logit_scale, stream);
+            });
+        return Grads{times(dt, dy, type), times(dv, dy, type), dscale};
+      });
 }
 
 Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_scale, const Tensor& logit_bias,
                    const Tensor& ids) {
-  check_pairs(text, image, "siglip_loss");
-  const float s = number(logit_scale, text, "siglip_loss", "a logit scale");
-  const float b = number(logit_bias, text, "siglip_loss", "a logit bias");
-  const Positives targets = positives(ids, text, "siglip_loss");
-  const Tensor t = to(text, dtype::f32), v = to(image, dtype::f32);
+  constexpr const char* op = "siglip_loss";
+  check_pairs(text, image, op);
+  check_number(logit_scale, text, op, "a logit scale");
+  check_number(logit_bias, text, op, "a logit bias");
+  check_ids(ids, text, op);
+  const Tensor t = operand(text, op), v = operand(image, op);
   const std::int64_t n = t.shape(0), d = t.shape(1);
-  Result result(t, recording(t, v, logit_scale, logit_bias));
-  {
-    Tensor scratch({t.device().is_cpu() ? kernels::siglip_scratch(n, d) : kernels::cuda::contrastive_scratch(n)},
-                   dtype::f32, t.device());
-    float *loss = result.loss.mutable_data<float>(), *memory = scratch.mutable_data<float>();
-    const ContrastiveGradients out = result.pointers();
-    on_device(
-        t.device(), "siglip_loss",
-        [&] {
-          kernels::cpu::siglip_loss(loss, out, t.data<float>(), v.data<float>(), std::exp(s), b,
-                                    targets.ids.data<std::int32_t>(), n, d, memory);
-        },
-        [&](auto stream) {
-          kernels::cuda::siglip_loss(loss, out, t.data<float>(), v.data<float>(), std::exp(s), b,
-                                     targets.ids.data<std::int32_t>(), n, d, memory, stream);
+  const bool gradients = recording(t, v, logit_scale, logit_bias);
+  Result result(t, gradients);
+  float* const loss = result.loss.mutable_data<float>();
+  const ContrastiveGradients out = result.pointers();
+  on_device(
+      t.device(), op,
+      [&] {
+        const float s = finite(logit_scale, op, "a logit scale"), b = finite(logit_bias, op, "a logit bias");
+        const Positives positive = positives(ids, n);
+        Tensor scratch = scratch_of(kernels::siglip_scratch(n, d), t);
+        kernels::cpu::siglip_loss(loss, out, t.data<float>(), v.data<float>(), std::exp(s), b, positive.ids.data(), n,
+                                  d, scratch.mutable_data<float>());
+      },
+      [&](auto stream) {
+        const Tensor positive = ids_on(t.device(), ids);
+        dispatch_float(t.dtype(), op, [&]<class T>() {
+          Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
+          kernels::cuda::siglip_loss(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(),
+                                     logit_bias.data<float>(), pointer(positive), n, d, scratch.mutable_data<float>(),
+                                     matmul_plans(t.device()), stream);
         });
-  }
-  return record("siglip_loss", result.loss, {t, v, logit_scale, logit_bias},
-                [dt = result.text, dv = result.image, ds = result.scale, db = result.bias,
-                 scale_shape = logit_scale.shape(), bias_shape = logit_bias.shape()](const Tensor& dy) {
-                  const float dloss = dy.item();
-                  return Grads{times(dt, dloss), times(dv, dloss), times(ds, dloss).view(0, scale_shape),
-                               times(db, dloss).view(0, bias_shape)};
-                });
+      });
+  return record(
+      op, result.loss, {t, v, logit_scale, logit_bias},
+      [dt = result.text, dv = result.image, ds = result.scale, db = result.bias, type = t.dtype(),
+       scale_shape = logit_scale.shape(), bias_shape = logit_bias.shape()](const Tensor& dy) {
+        return Grads{times(dt, dy, type), times(dv, dy, type), times(ds, dy, scale_shape), times(db, dy, bias_shape)};
+      });
 }
 
 }  // namespace clip

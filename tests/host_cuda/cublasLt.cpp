@@ -147,8 +147,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, const cublasLtMa
   const std::uint64_t m = ta ? a->cols : a->rows, k = ta ? a->rows : a->cols;
   const std::uint64_t n = tb ? b->rows : b->cols, b_k = tb ? b->cols : b->rows;
   bool fits = wanted > 0 && k == b_k && k > 0 && d->rows == m && d->cols == n && *c == *d;
+  fits = fits && a->type == b->type && (d->type == a->type || d->type == CUDA_R_32F);
   for (const Layout* each : {a, b, d})
-    fits = fits && each->type == d->type && each->batch == d->batch && each->rows > 0 && each->cols > 0 &&
+    fits = fits && each->batch == d->batch && each->rows > 0 && each->cols > 0 &&
            each->ld >= static_cast<std::int64_t>(each->rows);
   const bool bias = (product->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
   if (!fits || (bias && (product->bias == nullptr || product->bias_type != static_cast<std::int32_t>(d->type))))

@@ -1,7 +1,9 @@
 #include "kernels/contrastive.hpp"
 
 #include <memory>
+#include <numeric>
 
+#include "kernels/matmul.hpp"
 #include "tests/support/device_array.hpp"
 
 using namespace clip;
@@ -11,6 +13,15 @@ namespace cuda = clip::kernels::cuda;
 namespace {
 
 using Values = std::vector<double>;
+
+/// Plans of matrix products that live as long as the test.
+class Plans {
+ public:
+  cuda::MatmulPlans& operator*() const { return *static_cast<cuda::MatmulPlans*>(owner_.get()); }
+
+ private:
+  std::shared_ptr<void> owner_ = cuda::make_matmul_plans(nullptr);
+};
 
 struct Losses {
   double loss = 0, scale = 0, bias = 0;
@@ -101,13 +112,15 @@ struct Naive {
     return e;
   }
 
-  Losses info_nce(double scale, const std::vector<std::int32_t>& ids, const std::vector<float>& share) const {
+  Losses info_nce(double scale, const std::vector<std::int32_t>& ids) const {
     Values s, p, ds, dp;
-    for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t i = 0; i < n; ++i) {
+      const double share = 1 / static_cast<double>(std::count(ids.begin(), ids.end(), ids[i]));
       for (std::size_t j = 0; j < n; ++j) {
         s.push_back(scale * dot(t, i, v, j));
-        p.push_back(ids[i] == ids[j] ? static_cast<double>(share[i]) : 0);
+        p.push_back(ids[i] == ids[j] ? share : 0);
       }
+    }
     Losses e;
     e.loss = cross_entropy(s, p, ds, dp);
     for (std::size_t k = 0; k < n * n; ++k) e.scale += ds[k] * s[k];
@@ -143,129 +156,249 @@ double relative_error(const std::vector<float>& a, const Values& b) {
   return worst == worst ? worst / largest : HUGE_VAL;
 }
 
-/// Runs a loss as `f(loss, gradients, text, image, ids, share, scratch)` on n pairs, compares, and runs it again.
+/// Of gradients: slopes are rounded to T, and may cancel.
+template <class T>
+constexpr double gradient_tolerance = 4 * rounding<T>;
+
+/// Some ids agree.
+std::vector<std::int32_t> some_ids(std::int64_t n) {
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int32_t>(i % 7 < 2 ? 0 : i));
+  return ids;
+}
+std::vector<std::int32_t> own_ids(std::int64_t n) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
+  std::iota(ids.begin(), ids.end(), 0);
+  return ids;
+}
+
+/// n pairs of d dimensions, and room for what a loss leaves of them.
+template <class T>
 class Pairs {
  public:
-  Pairs(std::int64_t n, std::int64_t d, double size, std::int64_t shift)
+  Pairs(std::int64_t n, const std::vector<T>& text, const std::vector<T>& image, std::int64_t shift = 0)
       : n_(n),
-        d_(d),
-        t_(random_values<float>(n * d, -size, size, 1)),
-        v_(random_values<float>(n * d, -size, size, 2)),
+        d_(static_cast<std::int64_t>(text.size()) / n),
+        t_(text),
+        v_(image),
         text_(t_, shift),
         image_(v_, shift),
-        dtext_(n * d, shift),
-        dimage_(n * d, shift),
-        loss_(1),
-        scale_(1),
-        bias_(1),
-        scratch_(cuda::contrastive_scratch(n)) {
-    for (std::int64_t i = 0; i < n; ++i) ids.push_back(static_cast<std::int32_t>(i % 7 < 2 ? 0 : i));  // some agree
-    for (const std::int32_t id : ids)
-      share.push_back(1.0f / static_cast<float>(std::count(ids.begin(), ids.end(), id)));
-    device_ids = std::make_unique<DeviceArray<std::int32_t>>(ids);
-    device_share = std::make_unique<DeviceArray<float>>(share);
-  }
+        dtext_(n * d_, shift),
+        dimage_(n * d_, shift) {}
+  Pairs(std::int64_t n, std::int64_t d, double size, std::int64_t shift = 0)
+      : Pairs(n, random_values<T>(n * d, -size, size, 1), random_values<T>(n * d, -size, size, 2), shift) {}
+
   Naive naive() const { return {static_cast<std::size_t>(n_), static_cast<std::size_t>(d_), widened(t_), widened(v_)}; }
 
-  template <class F>
-  void check_loss(const F& run, const Losses& e, bool has_bias, double tolerance) {
-    run(loss_.data(), kernels::ContrastiveGradients{}, text_.data(), image_.data(), scratch_.data());
-    const std::vector<float> alone = loss_.read();
-    const kernels::ContrastiveGradients gradients{dtext_.data(), dimage_.data(), scale_.data(), bias_.data()};
-    run(loss_.data(), gradients, text_.data(), image_.data(), scratch_.data());
-    CHECK(same_bits(alone, loss_.read()));
-    CHECK(relative_error(loss_.read(), {e.loss}) <= tolerance);
-    CHECK(worst_error(scale_.read(), {e.scale}) <= tolerance);
-    if (has_bias) CHECK(worst_error(bias_.read(), {e.bias}) <= tolerance);
-    CHECK(relative_error(dtext_.read(), e.text) <= tolerance);
-    CHECK(relative_error(dimage_.read(), e.image) <= tolerance);
-    const auto before = dtext_.read(), before_image = dimage_.read();
-    run(loss_.data(), gradients, text_.data(), image_.data(), scratch_.data());
-    CHECK(same_bits(dtext_.read(), before));
-    CHECK(same_bits(dimage_.read(), before_image));
+  // The losses, with gradients or alone, as their tests call them.
+  void soft_targets(bool gradients, double tau, bool detached, cuda::PairRectangles sizes = {}) {
+    DeviceArray<float> scratch(cuda::soft_target_scratch<T>(n_, gradients, detached, sizes)), number(one(tau));
+    const auto run = [&](auto... more) {
+      cuda::soft_target_loss(loss_.data(), outputs(gradients), text_.data(), image_.data(), number.data(), detached, n_,
+                             d_, scratch.data(), *plans_, nullptr, more...);
+    };
+    if constexpr (sizeof(T) == 4)
+      run();
+    else
+      run(sizes);
+  }
+  void info_nce(bool gradients, double log_scale, const std::vector<std::int32_t>* ids,
+                cuda::PairRectangles sizes = {}) {
+    DeviceArray<float> scratch(cuda::contrastive_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
+    DeviceArray<std::int32_t> id(ids == nullptr ? std::vector<std::int32_t>{} : *ids);
+    const auto run = [&](auto... more) {
+      cuda::info_nce(loss_.data(), outputs(gradients), text_.data(), image_.data(), number.data(), 4.6f,
+                     ids == nullptr ? nullptr : id.data(), n_, d_, scratch.data(), *plans_, nullptr, more...);
+    };
+    if constexpr (sizeof(T) == 4)
+      run();
+    else
+      run(sizes);
+  }
+  void siglip(bool gradients, double log_scale, double bias, const std::vector<std::int32_t>* ids,
+              cuda::PairRectangles sizes = {}) {
+    DeviceArray<float> scratch(cuda::contrastive_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
+    DeviceArray<float> shift(one(bias));
+    DeviceArray<std::int32_t> id(ids == nullptr ? std::vector<std::int32_t>{} : *ids);
+    const auto run = [&](auto... more) {
+      cuda::siglip_loss(loss_.data(), outputs(gradients), text_.data(), image_.data(), number.data(), shift.data(),
+                        ids == nullptr ? nullptr : id.data(), n_, d_, scratch.data(), *plans_, nullptr, more...);
+    };
+    if constexpr (sizeof(T) == 4)
+      run();
+    else
+      run(sizes);
   }
 
-  std::vector<std::int32_t> ids;
-  std::vector<float> share;
-  std::unique_ptr<DeviceArray<std::int32_t>> device_ids;
-  std::unique_ptr<DeviceArray<float>> device_share;
+  float loss() const { return loss_.read()[0]; }
+
+  /// Whether a loss, as `run(gradients)`, is what is expected, alone too, and has the same bits when it is run again.
+  template <class F>
+  void check_loss(const F& run, const Losses& e, double tolerance = 2e-5) {
+    run(false);
+    const std::vector<float> alone = loss_.read();
+    run(true);
+    CHECK(same_bits(alone, loss_.read()));
+    CHECK(worst_error(loss_.read(), {e.loss}) <= tolerance);
+    CHECK(worst_error(scale_.read(), {e.scale}) <= 4 * tolerance);
+    if (e.bias != 0) CHECK(worst_error(bias_.read(), {e.bias}) <= tolerance);
+    const double of_gradients = gradient_tolerance<T> + tolerance;
+    CHECK(relative_error(dtext_.read(), e.text) <= of_gradients);
+    CHECK(relative_error(dimage_.read(), e.image) <= of_gradients);
+    const std::vector first{dtext_.read(), dimage_.read(), scale_.read()};
+    run(true);
+    const std::vector again{dtext_.read(), dimage_.read(), scale_.read()};
+    for (std::size_t i = 0; i < first.size(); ++i) CHECK(same_bits(first[i], again[i]));
+  }
 
  private:
+  static std::vector<float> one(double x) { return {static_cast<float>(x)}; }
+  kernels::ContrastiveGradients outputs(bool gradients) {
+    if (!gradients) return {};
+    return {dtext_.data(), dimage_.data(), scale_.data(), bias_.data()};
+  }
+
   std::int64_t n_, d_;
-  std::vector<float> t_, v_;
-  DeviceArray<float> text_, image_, dtext_, dimage_, loss_, scale_, bias_, scratch_;
+  std::vector<T> t_, v_;
+  DeviceArray<T> text_, image_;
+  DeviceArray<float> dtext_, dimage_, loss_{1}, scale_{1}, bias_{1};
+  const Plans plans_;
 };
 
 struct Case {
   std::int64_t n, d, shift;
 };
-const Case cases[] = {{1, 1, 0}, {2, 3, 0}, {63, 16, 0}, {64, 20, 1}, {65, 68, 0}, {130, 70, 0}};
+/// f(pairs, their number) for awkward sizes in each type; fewer where more would only run longer.
+template <class F>
+void for_each_case(double size, const F& f) {
+  for_each_type([&]<class T>() {
+    std::vector<Case> cases{{65, 256, 0}, {200, 72, 0}};
+    if (dtype_of<T> == dtype::f32) cases = {{1, 1, 0}, {2, 3, 0}, {63, 16, 0}, {64, 20, 1}, {65, 68, 0}, {130, 70, 0}};
+    if (dtype_of<T> == dtype::bf16)
+      cases = {{1, 8, 0}, {2, 64, 0}, {63, 100, 0}, {64, 8, 0}, {65, 512, 0}, {127, 64, 1}, {128, 1, 0}, {129, 24, 0}};
+    for (const Case& c : cases) {
+      INFO(c.n << " pairs of " << c.d << " dimensions, shift " << c.shift);
+      Pairs<T> pairs(c.n, c.d, size, c.shift);
+      f(pairs, c.n);
+    }
+  });
+}
 
 }  // namespace
 
 TEST_CASE("CUDA info_nce", "[kernels][cuda]") {
   if (!have_device()) return;
-  for (const Case& c : cases) {
-    INFO(c.n << " pairs of " << c.d << " dimensions");
-    Pairs pairs(c.n, c.d, 1, c.shift);
-    pairs.check_loss(
-        [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v,
-            float* scratch) {
-          cuda::info_nce(loss, gradients, t, v, 2.5f, pairs.device_ids->data(), pairs.device_share->data(), c.n, c.d,
-                         scratch, nullptr);
-        },
-        pairs.naive().info_nce(2.5, pairs.ids, pairs.share), false, 2e-5);
-  }
+  for_each_case(1, [](auto& pairs, std::int64_t n) {
+    const bool shared = n % 2 != 0;
+    const std::vector<std::int32_t> ids = shared ? some_ids(n) : own_ids(n);
+    pairs.check_loss([&](bool gradients) { pairs.info_nce(gradients, 0.9, shared ? &ids : nullptr); },
+                     pairs.naive().info_nce(std::exp(0.9), ids));
+  });
 }
 
 TEST_CASE("CUDA info_nce of more pairs than a block of threads adds up at once", "[kernels][cuda]") {
   if (!have_device()) return;
-  constexpr std::int64_t n = 1100, d = 2;
-  Pairs pairs(n, d, 1, 0);
-  const Losses e = pairs.naive().info_nce(1, pairs.ids, pairs.share);
-  DeviceArray<float> text(random_values<float>(n * d, -1, 1, 1)), image(random_values<float>(n * d, -1, 1, 2)), loss(1);
-  DeviceArray<float> scratch(cuda::contrastive_scratch(n));
-  cuda::info_nce(loss.data(), {}, text.data(), image.data(), 1, pairs.device_ids->data(), pairs.device_share->data(), n,
-                 d, scratch.data(), nullptr);
-  CHECK(relative_error(loss.read(), {e.loss}) <= 1e-5);
+  const std::vector<std::int32_t> ids = some_ids(1100);
+  for_each_type([&]<class T>() {
+    Pairs<T> pairs(1100, 2, 1);
+    pairs.info_nce(false, 0, &ids);
+    CHECK(relative_error({pairs.loss()}, {pairs.naive().info_nce(1, ids).loss}) <= 1e-5);
+  });
 }
 
 TEST_CASE("CUDA siglip_loss", "[kernels][cuda]") {
   if (!have_device()) return;
-  for (const Case& c : cases) {
-    INFO(c.n << " pairs of " << c.d << " dimensions");
-    Pairs pairs(c.n, c.d, 1, c.shift);
-    pairs.check_loss(
-        [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v,
-            float* scratch) {
-          cuda::siglip_loss(loss, gradients, t, v, 2.5f, -1.5f, pairs.device_ids->data(), c.n, c.d, scratch, nullptr);
-        },
-        pairs.naive().siglip(2.5, -1.5, pairs.ids), true, 2e-5);
-  }
+  for_each_case(1, [](auto& pairs, std::int64_t n) {
+    const bool shared = n % 2 != 0;
+    const std::vector<std::int32_t> ids = shared ? some_ids(n) : own_ids(n);
+    pairs.check_loss([&](bool gradients) { pairs.siglip(gradients, 0.9, -1.5, shared ? &ids : nullptr); },
+                     pairs.naive().siglip(std::exp(0.9), -1.5, ids));
+  });
 }
 
 TEST_CASE("CUDA soft_target_loss", "[kernels][cuda]") {
   if (!have_device()) return;
-  for (const Case& c : cases)
-    for (const bool detached : {true, false}) {
-      const float tau = detached ? 0.5f : 2.0f;
-      INFO(c.n << " pairs of " << c.d << " dimensions" << (detached ? ", detached" : ""));
-      Pairs pairs(c.n, c.d, 0.5, c.shift);
-      pairs.check_loss(
-          [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v,
-              float* scratch) {
-            cuda::soft_target_loss(loss, gradients, t, v, tau, detached, c.n, c.d, scratch, nullptr);
-          },
-          pairs.naive().soft_targets(static_cast<double>(tau), detached), false, 2e-5);
-    }
+  for_each_case(0.5, [](auto& pairs, std::int64_t n) {
+    const bool detached = n % 2 == 0;
+    const double tau = detached ? 0.5 : 2.0, step = 1e-4;
+    const Naive naive = pairs.naive();
+    const Losses expected = naive.soft_targets(tau, detached);
+    pairs.check_loss([&](bool gradients) { pairs.soft_targets(gradients, tau, detached); }, expected);
+    if (detached || n > 100) return;
+    const double above = naive.soft_targets(tau + step, false).loss, below = naive.soft_targets(tau - step, false).loss;
+    CHECK(expected.scale == Approx((above - below) / (2 * step)).epsilon(1e-5).margin(1e-7));
+  });
 }
 
-TEST_CASE("CUDA soft_target_loss of logits in the hundreds", "[kernels][cuda]") {
+TEST_CASE("CUDA contrastive losses in many rectangles", "[kernels][cuda]") {
   if (!have_device()) return;
-  Pairs pairs(66, 256, 1.7, 0);  // as LayerNorm's rows are: |x|^2 = 256
-  pairs.check_loss(
-      [&](float* loss, const kernels::ContrastiveGradients& gradients, const float* t, const float* v, float* scratch) {
-        cuda::soft_target_loss(loss, gradients, t, v, 1, false, 66, 256, scratch, nullptr);
-      },
-      pairs.naive().soft_targets(1, false), false, 2e-4);
+  const std::vector<std::int32_t> ids = some_ids(101);
+  constexpr cuda::PairRectangles sizes{35, 70};
+  Pairs<bf16> pairs(101, 24, 0.6);
+  const Naive naive = pairs.naive();
+  pairs.check_loss([&](bool gradients) { pairs.info_nce(gradients, 1, &ids, sizes); },
+                   naive.info_nce(std::exp(1), ids));
+  pairs.check_loss([&](bool gradients) { pairs.siglip(gradients, 1, -1, &ids, sizes); },
+                   naive.siglip(std::exp(1), -1, ids));
+  for (const bool detached : {true, false})
+    pairs.check_loss([&](bool gradients) { pairs.soft_targets(gradients, 1.5, detached, sizes); },
+                     naive.soft_targets(1.5, detached));
+}
+
+TEST_CASE("CUDA contrastive losses of logits in the hundreds", "[kernels][cuda]") {
+  if (!have_device()) return;
+  for_each_type([&]<class T>() {
+    constexpr std::int64_t n = 66, d = 256;
+    const std::vector<std::int32_t> ids = some_ids(n);
+    const auto check = [&](const std::vector<T>& text, const std::vector<T>& image) {
+      Pairs<T> pairs(n, text, image);
+      pairs.check_loss([&](bool gradients) { pairs.soft_targets(gradients, 1, false); },
+                       pairs.naive().soft_targets(1, false), 4e-4);
+      pairs.check_loss([&](bool gradients) { pairs.info_nce(gradients, 0, &ids); }, pairs.naive().info_nce(1, ids),
+                       4e-4);
+    };
+    const auto large = random_values<T>(n * d, -1.7, 1.7, 1);  // as LayerNorm's rows are: |x|^2 = 256
+    std::vector<T> opposite = large, equal = large;
+    for (T& x : opposite) x = T(-static_cast<float>(x));
+    for (std::size_t i = 0; i < equal.size(); ++i) equal[i] = large[i % d];
+    check(large, random_values<T>(n * d, -1.7, 1.7, 2));
+    check(large, large);
+    check(large, opposite);
+    Pairs<T> same(n, equal, equal);  // gradients are 0, and what is left of 256 differences of 256
+    for (const bool gradients : {false, true}) {
+      same.soft_targets(gradients, 1, false);
+      CHECK(relative_error({same.loss()}, {std::log(static_cast<double>(n))}) <= 1e-4);
+    }
+  });
+}
+
+TEST_CASE("CUDA contrastive losses are NaN where a number makes no sense", "[kernels][cuda]") {
+  if (!have_device()) return;
+  for_each_type([&]<class T>() {
+    Pairs<T> pairs(3, 8, 1);
+    for (const double tau : {0.0, -1.0, std::nan("")}) {
+      pairs.soft_targets(true, tau, false);
+      CHECK(std::isnan(pairs.loss()));
+    }
+    for (const double log_scale : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+      pairs.info_nce(true, log_scale, nullptr);
+      CHECK(std::isnan(pairs.loss()));
+      pairs.siglip(true, log_scale, 0, nullptr);
+      CHECK(std::isnan(pairs.loss()));
+    }
+  });
+}
+
+TEST_CASE("CUDA info_nce keeps its scale at its limit", "[kernels][cuda]") {
+  if (!have_device()) return;
+  DeviceArray<float> y(1);
+  const auto gradient = [&](float of_loss, float dloss, float log_scale) {
+    DeviceArray<float> numbers(std::vector<float>{of_loss, dloss, log_scale});
+    cuda::info_nce_scale_gradient(y.data(), numbers.data(), numbers.data() + 1, numbers.data() + 2, 4.6f, nullptr);
+    return y.read()[0];
+  };
+  CHECK(gradient(-3, 2, 4) == -6);
+  CHECK(gradient(-3, 2, 5) == 0);
+  CHECK(gradient(-3, -2, 5) == 6);
+  CHECK(gradient(3, 2, 5) == 6);
 }

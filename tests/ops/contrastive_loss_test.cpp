@@ -365,15 +365,32 @@ TEST_CASE("info_nce keeps its scale at 100, and lets it come back", "[ops]") {
 }
 
 TEST_CASE("contrastive losses of bf16 rows are those of the rounded numbers", "[ops]") {
-  const Tensor text = to_tensor(rows_of_length({65, 64}, 3, 1), dtype::bf16).requires_grad();
-  const Tensor image = to_tensor(rows_of_length({65, 64}, 3, 2), dtype::bf16).requires_grad();
-  const Losses<double> expected = Naive<double>(to_array(text), to_array(image)).soft_targets(1, false);
-  const Tensor loss = soft_target_loss(text, image);
-  CHECK(loss.item() == Approx(expected.loss).epsilon(1e-5));
-  backward(loss);
-  CHECK(text.grad().dtype() == dtype::bf16);
-  CHECK(error(to_array(text.grad()).values, expected.text) <= 1e-2);
-  CHECK(error(to_array(image.grad()).values, expected.image) <= 1e-2);
+  for (const Device& device : devices())
+    for (const Shape& shape : {Shape{65, 64}, Shape{5, 900}}) {  // on a GPU, as they are, and too wide for that
+      INFO(shape << " on " << device);
+      const Tensor rows = to_tensor(rows_of_length(shape, 3, 1), dtype::bf16, device);
+      const Tensor others = to_tensor(rows_of_length(shape, 3, 2), dtype::bf16, device);
+      const Naive<double> naive(to_array(rows), to_array(others));
+      const std::vector<int> ids = some_ids(shape[0]);
+      const Tensor given = Tensor::from(std::vector<std::int32_t>(ids.begin(), ids.end()), {shape[0]}, device);
+      const auto check_one = [&](const Run& op, const Losses<double>& expected) {
+        const Tensor text = rows.clone().requires_grad(), image = others.clone().requires_grad();
+        const Tensor s = full({1}, 0.5, dtype::f32, device).requires_grad();
+        const Tensor loss = op(text, image, s, full({}, -2, dtype::f32, device));
+        CHECK(loss.item() == Approx(expected.loss).epsilon(1e-5));
+        backward(scale(loss, 2));
+        CHECK(text.grad().dtype() == dtype::bf16);
+        CHECK(error(to_array(scale(text.grad(), 0.5f)).values, expected.text) <= 1e-2);
+        CHECK(error(to_array(scale(image.grad(), 0.5f)).values, expected.image) <= 1e-2);
+        CHECK(s.grad().to_vector()[0] / 2 == Approx(expected.scale).epsilon(1e-4).margin(1e-5));
+      };
+      for (const bool detached : {false, true})
+        check_one([&](auto& t, auto& v, auto& s, auto&) { return soft_target_loss(t, v, s, detached); },
+                  naive.soft_targets(0.5, detached));
+      check_one([&](auto& t, auto& v, auto& s, auto&) { return info_nce(t, v, s, given); }, naive.info_nce(0.5, ids));
+      check_one([&](auto& t, auto& v, auto& s, auto& b) { return siglip_loss(t, v, s, b, given); },
+                naive.siglip(0.5, -2, ids));
+    }
 }
 
 TEST_CASE("contrastive losses pass on the gradient of what follows, and need none", "[ops]") {

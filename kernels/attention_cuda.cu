@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "kernels/device/attention_tiles.cuh"
+#include "kernels/device/exp2.cuh"
 #include "kernels/device/row.cuh"
 
 namespace clip::kernels::cuda {

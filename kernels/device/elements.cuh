@@ -3,7 +3,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"
@@ -119,18 +118,6 @@ __device__ __forceinline__ void store(T* p, const Packed<T, N>& x) {
 template <class T, int N>
 __device__ __forceinline__ void store(T* p, const Floats<N>& x) {
   store(p, round<T>(x));
-}
-
-inline constexpr float log2_e = 1.44269504f, ln_2 = 0.69314718f;
-
-__device__ inline float exp2_approximately(float x) {
-#ifdef __CUDA_ARCH__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  return exp2f(x);
-#endif
 }
 
 }  // namespace clip::kernels::cuda

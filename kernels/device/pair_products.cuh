@@ -17,6 +17,7 @@
 // 47 (d / 16), all of an SM.
 #include "kernels/device/async_copy.cuh"
 #include "kernels/device/contrastive.cuh"
+#include "kernels/device/exp2.cuh"
 #include "kernels/device/warp_tile.cuh"
 
 namespace clip::kernels::cuda {

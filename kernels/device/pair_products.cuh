@@ -145,11 +145,9 @@ __device__ __forceinline__ void each_step(const Embeddings<T>& x, const Rectangl
     const std::int64_t other = area.other + step * step_items<Both>;
     const int left = static_cast<int>(std::min<std::int64_t>(area.other_end - other, step_items<Both>));
 #pragma unroll
-    for (int k = 0; k < step_rows / 4; ++k) {
-      const int r = 4 * k + lane / 8;
+    for (int r = lane / 8; r < step_rows; r += 4)
       copy_eight(&place[which].rows[r][lane % 8 * 8], x.template row<Both>(false, step_items<Both>, other, r),
                  from + lane % 8 * 8, r % step_items<Both> < left, x);
-    }
   };
   std::int64_t step = split * warps + warp;
   if (step < steps) begin_copy(step, 0, 0);

@@ -37,7 +37,7 @@ class Workspace {
     const cudaError_t status = cudaMallocAsync(&block, size, stream_);
     if (status != cudaSuccess) {
       cudaGetLastError();  // must not surface in the next call
-      fail(op, "allocating ", size, " bytes of scratch memory: ", cudaGetErrorString(status));
+      fail(op, "allocating ", size, " bytes of scratch memory: ", cudaGetErrorString(status), ": use smaller batches");
     }
     bytes_ = size;
     return blocks_.emplace_back(block);

@@ -76,14 +76,73 @@ class GraphMemory {
   std::vector<Block> blocks_;
 };
 
+/// Pinned memory through which uploads go. What is in it is sent later, so nobody waits for the stream and the source
+/// may change at once; but where more is on its way than one half holds, the other half has to be free again.
+class Staging {
+ public:
+  Staging() = default;
+  ~Staging() {
+    for (const Half& half : halves_)
+      if (half.memory != nullptr) {
+        cudaFreeHost(half.memory);
+        cudaEventDestroy(half.sent);
+      }
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  void upload(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t done = 0; done < bytes;) {
+      Half& half = half_with_room();
+      const std::size_t part = std::min(bytes - done, half_bytes - used_);
+      std::memcpy(half.memory + used_, static_cast<const std::byte*>(from) + done, part);
+      cuda_check(cudaMemcpyAsync(static_cast<std::byte*>(to) + done, half.memory + used_, part, cudaMemcpyHostToDevice,
+                                 stream),
+                 "copying to the GPU");
+      cuda_check(cudaEventRecord(half.sent, stream), "copying to the GPU");
+      used_ += part;
+      done += part;
+    }
+  }
+
+ private:
+  static constexpr std::size_t half_bytes = std::size_t{64} << 20;  // a batch of 256 pictures of 224 x 224
+  struct Half {
+    std::byte* memory = nullptr;
+    cudaEvent_t sent = nullptr;
+  };
+
+  Half& half_with_room() {
+    const bool full = used_ == half_bytes;
+    if (full) {
+      current_ = 1 - current_;
+      used_ = 0;
+    }
+    Half& half = halves_[current_];
+    if (half.memory == nullptr) {
+      cuda_check(cudaEventCreateWithFlags(&half.sent, cudaEventDisableTiming), "making an event");
+      void* memory = nullptr;
+      cuda_check(cudaMallocHost(&memory, half_bytes), "allocating pinned memory");
+      half.memory = static_cast<std::byte*>(memory);
+    } else if (full) {
+      cuda_check(cudaEventSynchronize(half.sent), "waiting for pinned memory");
+    }
+    return half;
+  }
+
+  std::mutex mutex_;
+  std::array<Half, 2> halves_;
+  std::size_t current_ = 0, used_ = 0;
+};
+
 class RuntimeContext final : public CudaContext {
  public:
   explicit RuntimeContext(int index) : index_(index) {
     activate();
-    cudaMemPool_t pool{};
-    cuda_check(cudaDeviceGetDefaultMemPool(&pool, index_), "finding the memory pool");
+    cuda_check(cudaDeviceGetDefaultMemPool(&pool_, index_), "finding the memory pool");
     std::uint64_t kept_bytes = UINT64_MAX;  // by default all that is free goes back whenever a stream is waited for
-    cuda_check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept_bytes), "keeping memory");
+    cuda_check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept_bytes), "keeping memory");
     cuda_check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
     cuda_check(cudaStreamCreateWithFlags(&beside_, cudaStreamNonBlocking), "creating a stream");
   }
@@ -188,8 +247,8 @@ class RuntimeContext final : public CudaContext {
   }
   void upload(void* to, const void* from, std::size_t bytes) override {
     not_captured("a copy from the host");
-    copy(to, from, bytes);
-    cuda_check(cudaStreamSynchronize(stream_), "copying to the GPU");
+    activate();
+    staging_.upload(to, from, bytes, stream_);
   }
   void download(void* to, const void* from, std::size_t bytes) override {
     not_captured("a copy to the host");
@@ -259,8 +318,11 @@ class RuntimeContext final : public CudaContext {
       cudaGetLastError();  // the failed request must not surface in the next call
       std::size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
-      fail("allocate", "out of memory on cuda:", index_, ": asked for ", bytes, " bytes, ", free, " of ", total,
-           " free");
+      std::uint64_t reserved = 0, used = 0;
+      cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &reserved);
+      cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrUsedMemCurrent, &used);
+      fail("allocate", "out of memory on cuda:", index_, ": asked for ", bytes, " bytes, ", free + (reserved - used),
+           " of ", total, " free: use smaller batches");
     }
     cuda_check(status, "allocating");
     return memory;
@@ -268,6 +330,8 @@ class RuntimeContext final : public CudaContext {
 
   int index_;
   cudaStream_t stream_ = nullptr, beside_ = nullptr;  // graphs take memory in the latter
+  cudaMemPool_t pool_ = nullptr;
+  Staging staging_;
   IndexFaults* faults_ = nullptr;
   std::mutex kept_mutex_;
   std::map<std::shared_ptr<void> (*)(void*), std::shared_ptr<void>> kept_;

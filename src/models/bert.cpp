@@ -1,6 +1,5 @@
 #include "clip/models/bert.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "clip/autograd.hpp"
@@ -10,10 +9,8 @@
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/attention.hpp"
 #include "clip/ops/cast.hpp"
-#include "clip/ops/concat.hpp"
 #include "clip/ops/dropout.hpp"
 #include "clip/ops/embedding.hpp"
-#include "clip/ops/matmul.hpp"
 #include "clip/ops/view.hpp"
 #include "src/io/json.hpp"
 #include "src/models/model_size.hpp"
@@ -40,15 +37,15 @@ template <class Layer>
 HiddenStates encode(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens,
                     Random* random) {
   Tensor x = embeddings(tokens, random);
-  for (const Layer& layer : layers) x = layer(std::move(x), tokens.offsets, random);
-  return {x, tokens.offsets};
+  for (const Layer& layer : layers) x = layer(std::move(x), tokens, random);
+  return {x, tokens.offsets, tokens.longest};
 }
 template <class Layer>
 Tensor encode_cls(const BertEmbeddings& embeddings, const std::vector<Layer>& layers, const Tokens& tokens,
                   Random* random) {
   Tensor x = embeddings(tokens, random);
-  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), tokens.offsets, random);
-  return layers.back().first_rows(x, tokens.offsets, random);
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), tokens, random);
+  return layers.back().first_rows(x, tokens, random);
 }
 
 }  // namespace
@@ -100,39 +97,28 @@ Tensor HiddenStates::cls() const {
 }
 
 Tensor HiddenStates::mean() const {
-  constexpr std::int64_t group = 64;  // texts at a time: a matrix for all would grow with the square of the batch
-  const auto begin = offsets.to_vector<std::int32_t>();
-  const Tensor values = to(rows, dtype::f32);
-  std::vector<Tensor> means;
-  for (std::int64_t at = 0, count = offsets.numel() - 1; at < count; at += group) {
-    const std::int64_t end = std::min(at + group, count);
-    const std::int32_t first = begin[static_cast<std::size_t>(at)], last = begin[static_cast<std::size_t>(end)];
-    Tensor average = zeros({end - at, last - first});  // 1 / length where a row belongs to a text
-    float* row = average.mutable_data<float>();
-    for (std::int64_t i = at; i < end; ++i, row += last - first) {
-      const std::int32_t from = begin[static_cast<std::size_t>(i)], until = begin[static_cast<std::size_t>(i) + 1];
-      check(until > from, "mean", "expected at least one token in each text, got none in text ", i);
-      std::fill(row + (from - first), row + (until - first), 1.0f / static_cast<float>(until - from));
-    }
-    means.push_back(matmul(to(average, rows.device()), slice(values, first, last)));
-  }
-  return means.empty() ? zeros({0, rows.shape(1)}, dtype::f32, rows.device()) : concat(means);
+  // what a query gets that finds all keys alike
+  const Tensor values = to(reshape(rows, {rows.shape(0), 1, rows.shape(1)}), dtype::f32);
+  const std::int64_t count = offsets.numel() - 1, size = rows.shape(1);
+  const Tensor queries = zeros({count, 1, 1, size}, dtype::f32, rows.device());
+  return reshape(attention(queries, values.detach(), values, {.offsets = offsets, .longest = longest}), {count, size});
 }
 
-Tensor BertLayer::operator()(Tensor x, const Tensor& offsets, Random* random) const {
+Tensor BertLayer::operator()(Tensor x, const Tokens& tokens, Random* random) const {
   const Shape split{x.shape(0), heads, x.shape(1) / heads};
-  const Tensor context = attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split),
-                                   {.offsets = offsets, .dropout = attention_dropout, .random = random});
+  const Tensor context =
+      attention(reshape(query(x), split), reshape(key(x), split), reshape(value(x), split),
+                {.offsets = tokens.offsets, .longest = tokens.longest, .dropout = attention_dropout, .random = random});
   return finish(context, std::move(x), random);
 }
 
-Tensor BertLayer::first_rows(const Tensor& x, const Tensor& offsets, Random* random) const {
-  const std::int64_t dim = x.shape(1) / heads, count = offsets.numel() - 1;
+Tensor BertLayer::first_rows(const Tensor& x, const Tokens& tokens, Random* random) const {
+  const std::int64_t dim = x.shape(1) / heads, count = tokens.count();
   const Shape split{x.shape(0), heads, dim};
-  Tensor first = embedding(x, slice(offsets, 0, count));
+  Tensor first = embedding(x, slice(tokens.offsets, 0, count));
   const Tensor context =
       attention(reshape(query(first), {count, 1, heads, dim}), reshape(key(x), split), reshape(value(x), split),
-                {.offsets = offsets, .dropout = attention_dropout, .random = random});
+                {.offsets = tokens.offsets, .longest = tokens.longest, .dropout = attention_dropout, .random = random});
   return finish(context, std::move(first), random);
 }
 

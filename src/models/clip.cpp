@@ -35,29 +35,28 @@ std::int64_t ClipConfig::parameters() const {
   return texts + pictures + 1;
 }
 
-Tensor ClipLayer::operator()(Tensor x, const Tensor& offsets) const {
+Tensor ClipLayer::operator()(Tensor x, const Tokens& texts) const {
   const Tensor normal = attention_norm(x);
   const std::int64_t size = x.shape(-1);
+  const bool packed = texts.offsets.defined();
   const Shape split =
-      offsets.defined() ? Shape{x.shape(0), heads, size / heads} : Shape{x.shape(0), x.shape(1), heads, size / heads};
-  const Tensor context = attention(reshape(query(normal), split), reshape(key(normal), split),
-                                   reshape(value(normal), split), {.causal = offsets.defined(), .offsets = offsets});
+      packed ? Shape{x.shape(0), heads, size / heads} : Shape{x.shape(0), x.shape(1), heads, size / heads};
+  const Tensor context =
+      attention(reshape(query(normal), split), reshape(key(normal), split), reshape(value(normal), split),
+                {.causal = packed, .offsets = texts.offsets, .longest = texts.longest});
   return finish(context, std::move(x));
 }
 
-Tensor ClipLayer::pooled_row(const Tensor& x, const Tensor& offsets) const {
+Tensor ClipLayer::pooled_row(const Tensor& x, const Tokens& texts) const {
   const std::int64_t size = x.shape(-1), dim = size / heads;
   const Tensor normal = attention_norm(x);
   Tensor row, context;
-  if (offsets.defined()) {
-    const std::int64_t count = offsets.numel() - 1;
-    std::vector<std::int32_t> last = slice(offsets, 1, count + 1).to_vector<std::int32_t>();
-    for (std::int32_t& at : last) --at;
-    const Tensor rows = Tensor::from(last, {count}, x.device());
+  if (texts.offsets.defined()) {
     const Shape split{x.shape(0), heads, dim};
-    row = embedding(x, rows);
-    context = attention(reshape(query(embedding(normal, rows)), {count, 1, heads, dim}), reshape(key(normal), split),
-                        reshape(value(normal), split), {.offsets = offsets});
+    row = embedding(x, texts.ends);
+    context = attention(reshape(query(embedding(normal, texts.ends)), {texts.count(), 1, heads, dim}),
+                        reshape(key(normal), split), reshape(value(normal), split),
+                        {.offsets = texts.offsets, .longest = texts.longest});
   } else {
     const std::int64_t count = x.shape(0), length = x.shape(1);
     const Shape split{count, length, heads, dim};
@@ -86,14 +85,19 @@ ClipText::ClipText(const ClipConfig& config, Init init)
 Tokens ClipText::cut(const Tokens& tokens) const {
   const auto ids = tokens.ids.to_vector<std::int32_t>(), offsets = tokens.offsets.to_vector<std::int32_t>();
   std::vector<std::vector<std::int32_t>> texts;
+  std::vector<std::int32_t> ends;
+  std::int32_t rows = 0;
   for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
     const auto begin = ids.begin() + offsets[i], end = ids.begin() + offsets[i + 1];
     const auto last =
         end_id == old_end_id ? std::max_element(begin, end) : std::find(begin, end, static_cast<std::int32_t>(end_id));
     check(last != end, "clip", "expected the end token ", end_id, " in each text, got none in text ", i + 1);
     texts.emplace_back(begin, last + 1);
+    ends.push_back((rows += static_cast<std::int32_t>(texts.back().size())) - 1);
   }
-  return Tokens::pack(texts, tokens.ids.device());
+  Tokens packed = Tokens::pack(texts, token.weight.device());
+  packed.ends = Tensor::from(ends, {std::ssize(ends)}, token.weight.device());
+  return packed;
 }
 
 Tensor ClipText::embed(const Tokens& tokens) const {
@@ -103,10 +107,10 @@ Tensor ClipText::embed(const Tokens& tokens) const {
 }
 
 Tensor ClipText::operator()(const Tokens& tokens) const {
-  const Tokens texts = cut(tokens);
+  const Tokens texts = tokens.ends.defined() ? tokens : cut(tokens);
   Tensor x = embed(texts);
-  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), texts.offsets);
-  return final_norm(layers.back().pooled_row(x, texts.offsets));
+  for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), texts);
+  return final_norm(layers.back().pooled_row(x, texts));
 }
 
 ClipVision::ClipVision(const ClipConfig& config, Init init)

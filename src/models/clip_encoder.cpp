@@ -40,7 +40,7 @@ ClipEncoder ClipEncoder::load(const std::filesystem::path& folder, const Device&
 }
 
 Tensor ClipEncoder::embed_texts(std::span<const std::string> texts, bool truncate) const {
-  return l2_normalize(model.embed_texts(tokenizer.encode(texts, {.truncate = truncate, .device = device})));
+  return l2_normalize(model.embed_texts(tokenizer.encode(texts, {.truncate = truncate})));
 }
 
 Tensor ClipEncoder::embed_images(const Tensor& images) const {

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <string>
+#include <vector>
 
 #include "clip/autograd.hpp"
 #include "kernels/attention.hpp"
 #include "src/dispatch.hpp"
 #include "src/ops/dropout_mask.hpp"
+#include "src/ops/indices.hpp"
 
 namespace clip {
 namespace {
@@ -14,10 +18,29 @@ namespace {
 using kernels::AttentionScratch;
 using kernels::AttentionShape;
 
-/// The length of the longest of the packed sequences of `rows` rows in all.
-std::int64_t check_offsets(const Tensor& offsets, std::int64_t rows) {
+/// Checks the offsets of packed sequences of `rows` rows in all. On a GPU where it is known how long a sequence may be,
+/// a kernel does, and `options` gets offsets that others may follow; otherwise `options` gets the longest length.
+void check_offsets(AttentionOptions& options, std::int64_t rows) {
+  const Tensor& offsets = options.offsets;
   check(offsets.rank() == 1 && offsets.numel() >= 1 && offsets.dtype() == dtype::i32, "attention",
         "expected offsets i32 [S + 1], got ", offsets.dtype(), ' ', offsets.shape());
+  check(options.longest >= 0, "attention", "expected the longest length, got ", options.longest);
+  if (offsets.device().is_cuda() && options.longest > 0) {
+    Tensor checked = empty_like(offsets);
+    const IndexCheck wanted = index_check(
+        "attention",
+        "offsets that ascend from 0 to " + std::to_string(rows) + " by at most " + std::to_string(options.longest),
+        offsets);
+    on_device(
+        offsets.device(), "attention", [] {},
+        [&](auto stream) {
+          kernels::cuda::check_offsets(checked.mutable_data<std::int32_t>(), offsets.data<std::int32_t>(),
+                                       offsets.numel(), rows, options.longest, wanted, offsets.device().index_faults(),
+                                       stream);
+        });
+    options.offsets = checked;
+    return;
+  }
   const std::vector<std::int32_t> at = offsets.to_vector<std::int32_t>();
   std::int64_t longest = 0;
   for (std::size_t i = 0; i < at.size(); ++i) {
@@ -28,10 +51,13 @@ std::int64_t check_offsets(const Tensor& offsets, std::int64_t rows) {
   }
   check(at.back() == rows, "attention", "expected offsets that end at ", rows, ", the rows of k, got ", at.back(),
         " at [", at.size() - 1, "]");
-  return longest;
+  check(options.longest == 0 || longest <= options.longest, "attention", "expected sequences of at most ",
+        options.longest, " rows, got one of ", longest);
+  if (options.longest == 0) options.longest = longest;
 }
 
-AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+/// Checks everything; `options` gets the offsets that kernels may follow.
+AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, AttentionOptions& options) {
   const bool packed = options.offsets.defined(), queries_packed = packed && q.rank() == 3;
   const int rank = packed ? 3 : 4;
   const char* form =
@@ -42,7 +68,7 @@ AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, co
         "attention", "expected ", form, " that agree, got ", q.shape(), ", ", k.shape(), ", ", v.shape());
   check(q.dtype() == k.dtype() && q.dtype() == v.dtype(), "attention", "expected q, k, v of one dtype, got ", q.dtype(),
         ", ", k.dtype(), ", ", v.dtype());
-  for (const Tensor* t : {&k, &v, &options.mask, &options.offsets})
+  for (const Tensor* t : std::initializer_list<const Tensor*>{&k, &v, &options.mask, &options.offsets})
     check(!t->defined() || t->device() == q.device(), "attention", "expected all tensors on ", q.device(), ", got ",
           t->defined() ? t->device() : q.device());
   check(q.shape(-1) >= 1, "attention", "expected heads of at least one element, got q ", q.shape());
@@ -53,7 +79,8 @@ AttentionShape check_shape(const Tensor& q, const Tensor& k, const Tensor& v, co
       .sequences = q.shape(0), .heads = q.shape(-2), .dim = q.shape(-1), .queries = q.shape(-3), .keys = k.shape(-3)};
   if (packed) {
     check(!options.mask.defined(), "attention", "expected a mask or offsets, got both");
-    shape.keys = check_offsets(options.offsets, k.shape(0));
+    check_offsets(options, k.shape(0));
+    shape.keys = options.longest;
     shape.offsets = options.offsets.data<std::int32_t>();
     shape.queries_packed = queries_packed;
     if (queries_packed) {
@@ -115,7 +142,8 @@ Grads attention_backward(const Tensor& dy, const Saved& saved) {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   for (const Tensor* t : {&q, &k, &v}) check_float(*t, "attention", Kernels::cpu_and_cuda);
-  const AttentionShape shape = check_shape(q, k, v, options);
+  AttentionOptions checked = options;
+  const AttentionShape shape = check_shape(q, k, v, checked);
   Tensor y = empty_like(q);
   Tensor lse(q.shape().without(-1), dtype::f32, q.device());
   dispatch_float(q.dtype(), "attention", [&]<class T>() {
@@ -134,7 +162,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
         });
   });
   return record("attention", y, {q, k, v, options.mask, options.offsets},
-                [saved = Saved{q, k, v, y, lse, options.mask, options.offsets, shape}](const Tensor& dy) {
+                [saved = Saved{q, k, v, y, lse, options.mask, checked.offsets, shape}](const Tensor& dy) {
                   return attention_backward(dy, saved);
                 });
 }

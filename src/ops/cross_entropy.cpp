@@ -69,9 +69,9 @@ Tensor soft_targets_backward(const Tensor& dy, const Tensor& logits, const Tenso
   return dt;
 }
 
-Tensor with_classes(const Tensor& logits, const Tensor& classes) {
+Tensor with_classes(const Tensor& logits, const Tensor& given) {
   const Rows size = as_rows(logits.shape());
-  check_indices(classes, size.cols, logits.device(), name, "classes");
+  const Tensor classes = checked_indices(given, size.cols, logits.device(), name, "classes");
   Tensor y({}, logits.dtype(), logits.device());
   Tensor lse({size.rows}, dtype::f32, logits.device()), scratch = empty_like(lse);
   dispatch_float(logits.dtype(), name, [&]<class T>() {

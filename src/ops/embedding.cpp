@@ -35,20 +35,20 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
   check_float(table, "embedding", Kernels::cpu_and_cuda);
   check_tensor(ids, "embedding", Kernels::cpu_and_cuda);
   check(table.rank() == 2, "embedding", "expected a table [V, D], got shape ", table.shape());
-  check_indices(ids, table.shape(0), table.device(), "embedding", "ids");
+  const Tensor checked = checked_indices(ids, table.shape(0), table.device(), "embedding", "ids");
   Tensor y(ids.shape().inserted(ids.rank(), table.shape(1)), table.dtype(), table.device());
   void* out = y.mutable_raw();
   const std::int64_t row_bytes = table.shape(1) * static_cast<std::int64_t>(size_of(table.dtype()));
   dispatch_index(ids.dtype(), "embedding", [&]<class I>() {
     on_device(
         table.device(), "embedding",
-        [&] { kernels::cpu::embedding_forward(out, table.raw(), ids.data<I>(), ids.numel(), row_bytes); },
+        [&] { kernels::cpu::embedding_forward(out, table.raw(), checked.data<I>(), ids.numel(), row_bytes); },
         [&](auto stream) {
-          kernels::cuda::embedding_forward(out, table.raw(), ids.data<I>(), ids.numel(), row_bytes, stream);
+          kernels::cuda::embedding_forward(out, table.raw(), checked.data<I>(), ids.numel(), row_bytes, stream);
         });
   });
-  return record("embedding", y, {table, ids}, [ids, shape = table.shape()](const Tensor& dy) {
-    return Grads{embedding_backward(dy, ids, shape), Tensor()};
+  return record("embedding", y, {table, ids}, [checked, shape = table.shape()](const Tensor& dy) {
+    return Grads{embedding_backward(dy, checked, shape), Tensor()};
   });
 }
 

@@ -31,7 +31,7 @@ Tensor gather(const Tensor& x, int dim, const Tensor& index) {
   check(index.rank() == x.rank() && index.shape().with(d, 0) == x.shape().with(d, 0), "gather",
         "expected an index of the shape ", x.shape(), " but in dimension ", dim, ", got ", index.shape());
   check(!recording(x) || x.dtype() != dtype::f16, "gather", "expected f32 or bf16 where a gradient is needed, got f16");
-  check_indices(index, x.shape(d), x.device(), "gather", "indices");
+  const Tensor checked = checked_indices(index, x.shape(d), x.device(), "gather", "indices");
   const DimSplit split = split_at(x.shape(), d);
   const kernels::GatherShape shape{.outer = split.outer, .n = split.extent, .m = index.shape(d), .inner = split.inner};
   Tensor y(index.shape(), x.dtype(), x.device());
@@ -39,11 +39,11 @@ Tensor gather(const Tensor& x, int dim, const Tensor& index) {
   dispatch_index(index.dtype(), "gather", [&]<class I>() {
     const std::size_t size = size_of(x.dtype());
     on_device(
-        x.device(), "gather", [&] { kernels::cpu::gather_forward(out, x.raw(), index.data<I>(), size, shape); },
-        [&](auto stream) { kernels::cuda::gather_forward(out, x.raw(), index.data<I>(), size, shape, stream); });
+        x.device(), "gather", [&] { kernels::cpu::gather_forward(out, x.raw(), checked.data<I>(), size, shape); },
+        [&](auto stream) { kernels::cuda::gather_forward(out, x.raw(), checked.data<I>(), size, shape, stream); });
   });
-  return record("gather", y, {x, index}, [index, from = x.shape(), shape](const Tensor& dy) {
-    return Grads{gather_backward(dy, index, from, shape), Tensor()};
+  return record("gather", y, {x, index}, [checked, from = x.shape(), shape](const Tensor& dy) {
+    return Grads{gather_backward(dy, checked, from, shape), Tensor()};
   });
 }
 

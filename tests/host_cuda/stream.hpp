@@ -1,5 +1,7 @@
 #pragma once
 // Streams of the host executor. They run everything at once, or, while a graph is captured from them, only record it.
+// Copies from pinned memory, which cudaMemcpyHostToDevice stands for, begin with the next thing that is put into the
+// stream or waits for it: what the host writes there too early arrives.
 // What CUDA's documentation forbids during a capture is an error here too, and spoils the capture; so is memory that a
 // graph asks for and does not free itself, and copies that begin or end in memory of the host which is not pinned.
 #include <cstddef>
@@ -9,9 +11,10 @@
 #include <memory>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-enum cudaError_t {
+enum cudaError_t : int {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
@@ -19,6 +22,9 @@ enum cudaError_t {
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901
 };
+
+struct CUstream_st;
+using cudaStream_t = CUstream_st*;
 
 namespace clip::host_cuda {
 
@@ -40,14 +46,22 @@ inline int waits = 0;
 
 struct CUstream_st {
   std::shared_ptr<clip::host_cuda::Recording> recording;
+  std::vector<std::function<void()>> delayed;
+
+  void catch_up() {
+    for (const auto& copy : std::exchange(delayed, {})) copy();
+  }
 };
+struct CUevent_st {
+  cudaStream_t stream;
+};
+using cudaEvent_t = CUevent_st*;
 struct CUgraph_st {
   std::shared_ptr<clip::host_cuda::Recording> recording;
 };
 struct CUgraphExec_st {
   std::shared_ptr<clip::host_cuda::Recording> recording;
 };
-using cudaStream_t = CUstream_st*;
 using cudaGraph_t = CUgraph_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
 enum { cudaStreamNonBlocking = 1 };
@@ -65,10 +79,9 @@ inline Recording* recording_of(cudaStream_t stream) { return stream == nullptr ?
 /// Does what was put into a stream, or records it.
 template <class Work>
 void submit(cudaStream_t stream, Work&& work) {
-  if (Recording* recording = recording_of(stream))
-    recording->work.emplace_back(std::forward<Work>(work));
-  else
-    work();
+  if (Recording* recording = recording_of(stream)) return void(recording->work.emplace_back(std::forward<Work>(work)));
+  if (stream != nullptr) stream->catch_up();
+  work();
 }
 
 /// The host waits for a stream, which it must not during a capture.
@@ -78,6 +91,7 @@ inline cudaError_t wait(cudaStream_t stream) {
     return cudaErrorStreamCaptureUnsupported;
   }
   ++waits;
+  if (stream != nullptr) stream->catch_up();
   return cudaSuccess;
 }
 
@@ -102,6 +116,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
   if (stream->recording != nullptr) return cudaErrorIllegalState;
+  stream->catch_up();
   stream->recording = std::make_shared<clip::host_cuda::Recording>();
   return cudaSuccess;
 }
@@ -132,7 +147,7 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   if (clip::host_cuda::recording_of(stream) != nullptr) return cudaErrorStreamCaptureUnsupported;  // child graphs: none
-  for (const auto& work : exec->recording->work) work();
+  for (const auto& work : exec->recording->work) clip::host_cuda::submit(stream, work);
   return cudaSuccess;
 }
 
@@ -157,7 +172,10 @@ cudaError_t cudaMallocAsync(T** memory, std::size_t bytes, cudaStream_t stream) 
 }
 inline cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   auto* recording = clip::host_cuda::recording_of(stream);
-  if (recording == nullptr) return cudaFree(memory);
+  if (recording == nullptr) {
+    if (stream != nullptr) stream->catch_up();
+    return cudaFree(memory);
+  }
   if (recording->not_freed.erase(memory) == 1) return cudaSuccess;
   recording->spoiled = true;
   return cudaErrorInvalidValue;
@@ -167,12 +185,32 @@ inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   return cudaSuccess;
 }
 using cudaMemPool_t = void*;  // there is none: memory is the host's
-enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
+enum cudaMemPoolAttr {
+  cudaMemPoolAttrReleaseThreshold = 4,
+  cudaMemPoolAttrReservedMemCurrent = 5,
+  cudaMemPoolAttrUsedMemCurrent = 7
+};
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
   *pool = nullptr;
   return cudaSuccess;
 }
 inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+
+enum { cudaEventDisableTiming = 2 };
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st{};
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) { return clip::host_cuda::wait(event->stream); }
 
 inline cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   *memory = std::malloc(bytes);
@@ -226,7 +264,12 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cud
   if (bytes > 0) std::memmove(to, from, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t stream) {
+  if (kind == cudaMemcpyHostToDevice && stream != nullptr && stream->recording == nullptr) {
+    stream->delayed.emplace_back([=] { std::memcpy(to, from, bytes); });
+    return cudaSuccess;
+  }
   clip::host_cuda::submit(stream, [=] {
     if (bytes > 0) std::memmove(to, from, bytes);
   });

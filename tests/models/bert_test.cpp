@@ -48,7 +48,7 @@ void check_small(const BertConfig& config, const std::string& name, const Device
   Tensor x = model.embeddings(batch);
   CHECK(compare(x, expected.read("layer.0")).relative < 1e-6);
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    x = model.layers[i](x, batch.offsets);
+    x = model.layers[i](x, batch);
     CHECK(compare(x, expected.read("layer." + std::to_string(i + 1))).relative < 1e-5);
   }
   const HiddenStates states = model(batch);
@@ -89,7 +89,7 @@ void check_full(const BertConfig& config, const std::string& name) {
   Tensor x = model.embeddings(batch);
   for (std::size_t i = 0; i <= model.layers.size(); ++i) {
     CHECK(compare(slice(x, 0, 2), expected.read("layer." + std::to_string(i))).relative < 1e-5);
-    if (i < model.layers.size()) x = model.layers[i](std::move(x), batch.offsets);
+    if (i < model.layers.size()) x = model.layers[i](std::move(x), batch);
   }
   const HiddenStates states = model(batch);
   for (const Difference& d :

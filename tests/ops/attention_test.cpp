@@ -288,3 +288,26 @@ TEST_CASE("attention says what it cannot take", "[ops]") {
       },
       "[attention] expected a mask or offsets, got both"));
 }
+
+TEST_CASE("attention takes the longest length from those who know it", "[ops]") {
+  for (const Device& device : devices()) {
+    const Tensor x = to_tensor(random_array({6, 1, 4}), dtype::f32, device);
+    const auto with = [&](const std::vector<std::int32_t>& offsets, std::int64_t longest) {
+      return attention(x, x, x, {.offsets = packed(offsets, x), .longest = longest});
+    };
+    const std::vector<float> expected = with({0, 4, 6}, 0).to_vector();
+    for (const std::int64_t longest : {4, 6, 70}) CHECK(with({0, 4, 6}, longest).to_vector() == expected);
+    CHECK(throws_with([&] { with({0, 4, 6}, -1); }, "[attention] expected the longest length, got -1"));
+    if (device.is_cpu()) {
+      CHECK(throws_with([&] { with({0, 4, 6}, 3); }, "[attention] expected sequences of at most 3 rows, got one of 4"));
+      continue;
+    }
+    for (const auto& [offsets, wrong] : std::vector<std::pair<std::vector<std::int32_t>, std::string>>{
+             {{0, 5, 6}, "5 at [1]"}, {{0, 4, 7}, "7 at [2]"}, {{0, 4, 2, 6}, "2 at [2]"}, {{0, -9, 6}, "-9 at [1]"}}) {
+      with(offsets, 4);
+      CHECK(throws_with([&] { device.synchronize(); },
+                        "[attention] expected offsets that ascend from 0 to 6 by at most 4, got " + wrong));
+    }
+    CHECK(with({0, 4, 6}, 4).to_vector() == expected);
+  }
+}

@@ -116,3 +116,24 @@ TEST_CASE("embedding names the first bad id", "[ops]") {
       },
       "[embedding] expected f32 or bf16, got f16"));
 }
+
+TEST_CASE("on a GPU the next wait names a bad id, and the rows read are the table's", "[ops]") {
+  for (const Device& device : devices()) {
+    if (device.is_cpu()) continue;
+    const Tensor table = Tensor::of({{0, 1}, {10, 11}, {20, 21}}, dtype::f32, device).requires_grad();
+    const Tensor y = embedding(table, Tensor::of({{2, 1}, {3, -1}}, dtype::i32, device));
+    backward(y, ones({2, 2, 2}, dtype::f32, device));
+    CHECK(throws_with([&] { device.synchronize(); }, "[embedding] expected ids within [0, 3), got 3 at [1, 0]"));
+    CHECK(y.to_vector() == std::vector<float>{20, 21, 10, 11, 0, 1, 0, 1});
+    CHECK(table.grad().to_vector() == std::vector<float>{2, 2, 1, 1, 1, 1});
+    embedding(table, Tensor::of({0, 5}, dtype::i64, device));
+    CHECK(throws_with([&] { y.to_vector(); }, "got 5 at [1]"));
+    CHECK(throws_with(
+        [&] {
+          embedding(zeros({0, 2}, dtype::f32, device), zeros({1}, dtype::i32, device));
+        },
+        "[embedding] expected ids within [0, 0), got 0 at [0]"));
+    CHECK(
+        throws_with([&] { embedding(table, zeros({1}, dtype::i32)); }, "[embedding] expected ids on cuda:0, got cpu"));
+  }
+}

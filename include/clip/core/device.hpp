@@ -55,7 +55,8 @@ class Device {
   std::shared_ptr<CudaContext> cuda_;
 };
 
-/// Copies between any two devices. Unless both are the same GPU, the copy has finished when this returns.
+/// Copies between any two devices. When this returns, `from` may be written to; what was copied to the CPU, or from one
+/// GPU to another, is there.
 void copy_bytes(void* to, const Device& to_device, const void* from, const Device& from_device, std::size_t bytes);
 
 std::ostream& operator<<(std::ostream& out, const Device& device);

@@ -33,12 +33,13 @@ struct BertConfig {
 
 /// The last hidden states of a batch of texts, packed as their tokens are.
 struct HiddenStates {
-  Tensor rows;     ///< [T, size]
-  Tensor offsets;  ///< i32 [B + 1]: text i has the rows offsets[i] to before offsets[i + 1]
+  Tensor rows;               ///< [T, size]
+  Tensor offsets;            ///< i32 [B + 1]: text i has the rows offsets[i] to before offsets[i + 1]
+  std::int64_t longest = 0;  ///< no text has more rows; see `AttentionOptions`
 
   /// The state of each text's first token: [B, size].
   Tensor cls() const;
-  /// The mean of each text's states: [B, size].
+  /// The mean of each text's states, f32 [B, size]; zeros of a text without tokens.
   Tensor mean() const;
 };
 
@@ -67,10 +68,10 @@ struct BertLayer {
         attention_dropout(config.attention_dropout),
         attention_out_dropout(config.attention_out_dropout) {}
 
-  /// Rows [T, size] of packed sequences, as `attention` takes them. With `random` it drops elements, as in training.
-  Tensor operator()(Tensor x, const Tensor& offsets, Random* random = nullptr) const;
+  /// Rows [T, size] of packed sequences, those of `tokens`. With `random` it drops elements, as in training.
+  Tensor operator()(Tensor x, const Tokens& tokens, Random* random = nullptr) const;
   /// Only the first row of each sequence, [S, size]: a fraction of the work.
-  Tensor first_rows(const Tensor& x, const Tensor& offsets, Random* random = nullptr) const;
+  Tensor first_rows(const Tensor& x, const Tokens& tokens, Random* random = nullptr) const;
 
   Tensor finish(const Tensor& context, Tensor x, Random* random) const;  // what follows attention
   void visit(auto&& v) {

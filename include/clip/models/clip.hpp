@@ -66,11 +66,11 @@ struct ClipLayer {
         heads(tower.heads),
         activation(tower.activation) {}
 
-  /// Of pictures [N, L, size], each row with all of its picture's; or, with `offsets`, of packed texts [T, size], each
+  /// Of pictures [N, L, size], each row with all of its picture's; or, with `texts`, of packed texts [T, size], each
   /// row with those of its text up to itself.
-  Tensor operator()(Tensor x, const Tensor& offsets = {}) const;
-  /// Only one row of each sequence, [S, size]: its first of [N, L, size], its last of packed texts.
-  Tensor pooled_row(const Tensor& x, const Tensor& offsets = {}) const;
+  Tensor operator()(Tensor x, const Tokens& texts = {}) const;
+  /// Only one row of each sequence, [S, size]: its first of [N, L, size], its end of packed texts.
+  Tensor pooled_row(const Tensor& x, const Tokens& texts = {}) const;
 
   Tensor finish(const Tensor& context, Tensor x) const;  // what follows attention
   void visit(auto&& v) {
@@ -93,11 +93,12 @@ struct ClipText {
 
   ClipText(const ClipConfig& config, Init init);
   /// The state of each text's end token, [B, size]. What follows that token is not computed: nothing before sees it.
-  /// Throws when a text has more tokens than the context, one that is not in the vocabulary, or no end token.
+  /// Texts that were not cut before are, which waits for tokens on a GPU. Throws when a text has more tokens than the
+  /// context, one that is not in the vocabulary, or no end token.
   Tensor operator()(const Tokens& tokens) const;
   /// [T, size] of each token and its position.
   Tensor embed(const Tokens& tokens) const;
-  /// The texts up to their end tokens.
+  /// The texts, from any device, up to their end tokens, on the model's.
   Tokens cut(const Tokens& tokens) const;
   void visit(auto&& v) {
     v("embeddings.token_embedding", token);

@@ -8,8 +8,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "clip/core/graph.hpp"
 #include "clip/retrieval/recall.hpp"
 #include "clip/train/checkpoint.hpp"
 #include "clip/train/optimizer.hpp"
@@ -85,9 +87,21 @@ class Training {
   Tensor gradients(std::span<const std::int32_t> captions);
 
  private:
+  /// A step on a batch of features as a graph: what is written before each replay, and what a replay leaves.
+  struct Recorded {
+    Batch batch;
+    Tensor random_base;
+    Random random;  // which has drawn the numbers of one step, from that base
+    Tensor loss = {};
+    std::vector<std::pair<Tensor, Tensor>> gradients = {};  // of parameters
+    std::optional<Graph> graph = {};
+  };
+
   Tensor loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const;
   std::pair<Tensor, Tensor> forward(PairEncoder model, const Batch& batch, std::span<const std::int32_t> captions,
                                     const Tensor& pixels);
+  Tensor at_once(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
+  Tensor replayed(std::span<const std::int32_t> captions);
   Tensor part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
   std::int64_t steps() const { return options_.epochs * sampler_.batches_per_epoch(); }  // of the whole run
   void train_step(std::span<const std::int32_t> captions);
@@ -112,6 +126,8 @@ class Training {
   ReduceLROnPlateau plateau_{.factor = 0.8, .patience = 1};
   Sampler sampler_;
   std::vector<EpochMetrics> metrics_;
+  std::optional<Recorded> recorded_;
+  bool ran_batch_ = false;  // of features, of the usual size: what a graph needs was made then
   std::int64_t step_ = 0;
   Tensor losses_;                                  // of the steps that were not looked at yet, so that none waits
   std::vector<std::vector<std::int32_t>> unread_;  // their captions

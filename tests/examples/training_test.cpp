@@ -189,7 +189,8 @@ TEST_CASE("a run that is stopped again and again ends as one that is not", "[tra
       const auto make = [&](const std::filesystem::path& run) {
         return Training(pairs, {}, range(0, 30), range(30, 40), options, run, R"({"loss": "soft"})");
       };
-      const Result expected = train(make, whole, -1), result = train(make, parts, 3);
+      // a training begun anew makes its first step eagerly: on a GPU the parts are that, and the whole replays a graph
+      const Result expected = train(make, whole, -1), result = train(make, parts, device.is_cpu() ? 3 : 1);
       CHECK(result.weights == expected.weights);
       CHECK(result.metrics == expected.metrics);
       CHECK(std::count(expected.metrics.begin(), expected.metrics.end(), '\n') == epochs);

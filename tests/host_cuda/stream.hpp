@@ -4,7 +4,9 @@
 // stream or waits for it: what the host writes there too early arrives.
 // What CUDA's documentation forbids during a capture is an error here too, and spoils the capture; so is memory that a
 // graph asks for and does not free itself, and copies that begin or end in memory of the host which is not pinned.
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -54,6 +56,7 @@ struct CUstream_st {
 };
 struct CUevent_st {
   cudaStream_t stream;
+  std::chrono::steady_clock::time_point when;  // recorded: the stream has then done all that was put into it
 };
 using cudaEvent_t = CUevent_st*;
 struct CUgraph_st {
@@ -188,9 +191,13 @@ using cudaMemPool_t = void*;  // there is none: memory is the host's
 enum cudaMemPoolAttr {
   cudaMemPoolAttrReleaseThreshold = 4,
   cudaMemPoolAttrReservedMemCurrent = 5,
-  cudaMemPoolAttrUsedMemCurrent = 7
+  cudaMemPoolAttrUsedMemCurrent = 7,
+  cudaMemPoolAttrUsedMemHigh = 8
 };
-inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* bytes) {
+  std::memset(bytes, 0, sizeof(std::uint64_t));
+  return cudaSuccess;
+}
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
   *pool = nullptr;
   return cudaSuccess;
@@ -202,12 +209,17 @@ inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st{};
   return cudaSuccess;
 }
+inline cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  event->stream = stream;
+  *event = {stream, std::chrono::steady_clock::now()};
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  *milliseconds = std::chrono::duration<float, std::milli>(end->when - begin->when).count();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) { return clip::host_cuda::wait(event->stream); }

@@ -33,7 +33,11 @@ target_link_libraries(clipcore PRIVATE CUDA::cudart_static ${CLIP_cublasLt_LIBRA
 # After all others: beside them, Python's packages have headers that belong to another toolkit.
 target_compile_options(clipcore PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${CLIP_cublasLt_INCLUDE} -idirafter ${CLIP_cudnn_INCLUDE}>")
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE gpus ERROR_QUIET)
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+    OUTPUT_VARIABLE gpus RESULT_VARIABLE status ERROR_QUIET)
+  if(NOT status EQUAL 0)
+    set(gpus "")  # an error message may have numbers too
+  endif()
   string(REGEX MATCHALL "[0-9]+\\.[0-9]" CMAKE_CUDA_ARCHITECTURES "${gpus}")
   list(REMOVE_DUPLICATES CMAKE_CUDA_ARCHITECTURES)
   list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "\\." "")

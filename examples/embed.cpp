@@ -94,9 +94,9 @@ struct TextRows {
 TextRows load_clip_texts(const Program& program, const Options& options) {
   if (options.pooling != "default") throw WrongUsage("--pooling is not for CLIP, whose texts end at their end token");
   const auto model = std::make_shared<Clip>(Clip::load(options.model, program.device(), program.type()));
-  const auto encode = [=, tokenizer = ClipTokenizer::load(options.model), device = program.device(),
+  const auto encode = [=, tokenizer = ClipTokenizer::load(options.model),
                        normalize = options.normalize](std::span<const std::string> texts) {
-    const Tensor rows = model->embed_texts(tokenizer.encode(texts, {.truncate = true, .device = device}));
+    const Tensor rows = model->embed_texts(tokenizer.encode(texts, {.truncate = true}));
     return normalize ? l2_normalize(rows) : rows;
   };
   return {encode, model->config.projection};

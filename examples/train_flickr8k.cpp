@@ -251,7 +251,8 @@ void train(const Program& program, Options& options) {
   PairEncoder best = PairEncoder::load(options.run / "model", training.model(), program.type());
   std::vector<std::int32_t> pictures(data.pictures.size());
   std::iota(pictures.begin(), pictures.end(), 0);
-  save_run_index(options.run, Index::build(embed_pictures(best, pairs, pictures)), run_pictures(data));
+  save_run_index(options.run, Index::build(to(embed_pictures(best, pairs, pictures), Device::cpu())),
+                 run_pictures(data));
   const Split judged = captions_of(data, Split::test).empty() ? Split::val : Split::test;
   const Embedded test = embed(best, pairs, captions_of(data, judged));
   std::cout << table(retrieval_recall(test.texts, test.images, test.picture_of), name_of(judged)) << "\nTry:\n  "

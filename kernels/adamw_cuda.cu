@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(list_threads) squares(double* partial, TensorL
 }
 
 /// One block.
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(total_threads)
     factor_of(float* factor, const double* partial, std::int64_t blocks, float max_norm) {
   const double squares = total_of(blocks, [&](std::int64_t i) { return partial[i]; });
   if (threadIdx.x != 0) return;
@@ -86,7 +86,7 @@ void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, cons
 void clip_factor(float* factor, double* partial, const TensorList<AdamWTensor>& tensors, float max_norm,
                  Stream stream) {
   launch("AdamW", list_grid(tensors, sizeof(WarpSquares)), stream, squares, partial, tensors);
-  launch("AdamW", {1, {1024}, sizeof(TotalMemory)}, stream, factor_of, factor, partial, tensors.blocks, max_norm);
+  launch("AdamW", total_grid, stream, factor_of, factor, partial, tensors.blocks, max_norm);
 }
 
 }  // namespace clip::kernels::cuda

@@ -8,12 +8,14 @@
 // That is 8 n^2 d operations for the loss and all gradients of InfoNCE, 6 for SigLIP: the fewest there are, as no tile
 // is made twice for one use, where row-owned kernels need 12 and 8. It is also why slopes pass through memory rather
 // than stay in registers: half of the operations are then cuBLASLt's, which reaches the full rate of a Hopper (wgmma),
-// where mma.sync reaches about two thirds, and no register holds sums over d, so d may be anything. For n = 32,768 and
-// d = 512 that is 2.2 TFLOP each here, at 450 TFLOP/s 4.9 ms, and in cuBLASLt, at 700 TFLOP/s 3.1 ms: 8.0 ms, 550
-// TFLOP/s in all; 65 % of 790 is 513. For d = 256, 4.0 ms; exponentials, 4 n^2, are 1.2 ms of the special function
-// units beside that. Slopes are 2 n^2 bytes written and 4 n^2 read, 6.4 GB, most of it in L2; the sums of gradients are
-// 16 n d bytes for every 4096 items. Memory: O(n d), with 33.5 MB for the slopes. Every sum is made in one order, which
-// depends on n, d and the size of shared memory alone.
+// where mma.sync reaches about two thirds, and no register holds sums over d. Rows of the block's own must fit in
+// shared memory, though, beside at least one warp's: d up to some 850 on an H100, fewer on others, and from 768 on too
+// few warps are left; beyond that f32's kernels do it. For n = 32,768 and d = 512 that is 2.2 TFLOP each here, at 450
+// TFLOP/s 4.9 ms, and in cuBLASLt, at 700 TFLOP/s 3.1 ms: 8.0 ms, 550 TFLOP/s in all; 65 % of 790 is 513. For d =
+// 256, 4.0 ms; exponentials, 4 n^2, are 1.2 ms of the special function units beside that. Slopes are 2 n^2 bytes
+// written and 4 n^2 read, 6.4 GB, most of it in L2; the sums of gradients are 16 n d bytes for every 4096 items.
+// Memory: O(n d), with 33.5 MB for the slopes. Every sum is made in one order, which depends on n, d and the size of
+// shared memory alone.
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
@@ -63,8 +65,9 @@ struct alignas(16) Item {
 };
 
 /// *loss; items from the sums of rows and of columns.
-__global__ void info_nce_total(float* loss, Item* items, const Lse* sums, const float* positive, const float* share,
-                               Ids ids, LogitScale logit_scale, std::int64_t n) {
+__global__ void __launch_bounds__(total_threads)
+    info_nce_total(float* loss, Item* items, const Lse* sums, const float* positive, const float* share, Ids ids,
+                   LogitScale logit_scale, std::int64_t n) {
   const float scale = logit_scale.value();
   const double total = total_of(n, [=](std::int64_t i) {
     const Item item{sums[i].value(), sums[n + i].value(), 2 * share[i], ids[i]};
@@ -157,7 +160,8 @@ __global__ void __launch_bounds__(32 * most_warps)
 }
 
 /// *y = factor times the sum of the blocks' totals number `which`.
-__global__ void put_total(float* y, const double* totals, int which, double factor, std::int64_t blocks) {
+__global__ void __launch_bounds__(total_threads)
+    put_total(float* y, const double* totals, int which, double factor, std::int64_t blocks) {
   const double sum = total_of(blocks, [=](std::int64_t b) { return totals[b * totals_of_block + which]; });
   if (threadIdx.x == 0) *y = static_cast<float>(sum * factor);
 }

@@ -165,8 +165,8 @@ __global__ void __launch_bounds__(tile_threads)
   }
 }
 
-__global__ void info_nce_total(float* loss, const float* lse, const float* positive, LogitScale logit_scale,
-                               std::int64_t n) {
+__global__ void __launch_bounds__(total_threads)
+    info_nce_total(float* loss, const float* lse, const float* positive, LogitScale logit_scale, std::int64_t n) {
   const float scale = logit_scale.value();
   const double total = total_of(n, [=](std::int64_t i) {
     const float s = scale * positive[i];
@@ -176,14 +176,14 @@ __global__ void info_nce_total(float* loss, const float* lse, const float* posit
 }
 
 /// *y = factor times the sum of x [n]
-__global__ void scaled_total(float* y, const float* x, double factor, std::int64_t n) {
+__global__ void __launch_bounds__(total_threads) scaled_total(float* y, const float* x, double factor, std::int64_t n) {
   const double total = total_of(n, [=](std::int64_t i) { return static_cast<double>(x[i]); });
   if (threadIdx.x == 0) *y = static_cast<float>(total * factor);
 }
 
 __global__ void limited_scale_gradient(float* y, const float* gradient, const float* dloss, LogitScale logit_scale) {
   const float g = *gradient * *dloss;
-  *y = *logit_scale.log >= logit_scale.most ? fmaxf(g, 0.0f) : g;
+  *y = *logit_scale.log >= logit_scale.most ? (g < 0 ? 0 : g) : g;  // NaN stays
 }
 
 Items items_of(const float* text, const float* image, std::int64_t n, std::int64_t d) {

@@ -22,9 +22,10 @@ __device__ void each_position(std::int64_t count, const F& f) {
 
 __device__ void note(IndexFaults* faults, int thread, const IndexCheck& check, std::int64_t position,
                      std::int64_t value) {
-  faults->any = 1;
   IndexFault& own = faults->of_thread[static_cast<std::size_t>(thread)];
   if (own.check.op == nullptr) own = {check, position, value};
+  __threadfence_system();  // the host looks at `any` first
+  faults->any = 1;
 }
 
 template <class I>

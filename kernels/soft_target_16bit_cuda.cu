@@ -174,7 +174,8 @@ __global__ void __launch_bounds__(32 * most_warps)
 }
 
 /// *loss = ln 2 sum (r + u) / 2n, and the items' c and u.
-__global__ void finish_targets(float* loss, Item* items, const Targets* sums, std::int64_t n) {
+__global__ void __launch_bounds__(total_threads)
+    finish_targets(float* loss, Item* items, const Targets* sums, std::int64_t n) {
   const double total = total_of(n, [=](std::int64_t i) {
     items[i].c = sums[i].c;
     items[i].u += sums[i].w;
@@ -252,8 +253,9 @@ __global__ void __launch_bounds__(32 * most_warps) slopes(Slopes<T> out, double*
 }
 
 /// dL/dtau = (sum H A - sum G S) / tau
-__global__ void total_temperature(float* dtemperature, const double* totals, const float* tau, bool detach_targets,
-                                  std::int64_t blocks, std::int64_t n) {
+__global__ void __launch_bounds__(total_threads)
+    total_temperature(float* dtemperature, const double* totals, const float* tau, bool detach_targets,
+                      std::int64_t blocks, std::int64_t n) {
   const double total = total_of(blocks, [=](std::int64_t b) {
     const double* const of_block = totals + b * totals_of_block;
     return (detach_targets ? 0 : of_block[1]) - of_block[0];

@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(tile_threads)
   }
 }
 
-__global__ void total_loss(float* loss, Sums sums, std::int64_t n) {
+__global__ void __launch_bounds__(total_threads) total_loss(float* loss, Sums sums, std::int64_t n) {
   const double total = total_of(n, [=](std::int64_t i) {
     return static_cast<double>(sums.r[i]) + static_cast<double>(sums.w[i]) - 2 * static_cast<double>(sums.x[i]);
   });
@@ -188,8 +188,8 @@ __global__ void total_loss(float* loss, Sums sums, std::int64_t n) {
 }
 
 /// dL/dtau = (sum H A - sum G S) / tau
-__global__ void total_temperature(float* dtemperature, Sums sums, const float* tau, bool detach_targets,
-                                  std::int64_t n) {
+__global__ void __launch_bounds__(total_threads)
+    total_temperature(float* dtemperature, Sums sums, const float* tau, bool detach_targets, std::int64_t n) {
   const double total = total_of(n, [=](std::int64_t i) {
     return (detach_targets ? 0.0 : static_cast<double>(sums.h_a[i])) - static_cast<double>(sums.g_s[i]);
   });

@@ -96,16 +96,16 @@ run limits          30 "$bin/gpu_limits"
 run "kernel tests"  60 'tests cuda'
 run "op tests"      60 'tests "core|ops"'
 run "model tests"   60 'tests "models|train|retrieval"'
+run benchmarks      60 "$bin/cuda_bench --benchmark_filter=-million"
+run "million pairs" 30 "$bin/cuda_bench --benchmark_filter=million"
 run memcheck       100 'sanitize memcheck'
 run racecheck      100 'sanitize racecheck'
-run benchmarks      60 "$bin/cuda_bench --benchmark_filter=-million"
 if python3 -c 'import torch, torchvision, transformers' 2>/dev/null; then
   compare=bench/compare
   run recipe             60 "python3 $compare/recipe.py --bin $bin --folder $build/recipe --device cuda:0 --rounds 2"
-  run "PyTorch encoders" 90 "python3 $compare/encoders.py --bin $bin --cuda --batch 256 --precision bf16 --only ResNet50 128"
+  run "PyTorch encoders" 90 "python3 $compare/encoders.py --bin $bin --cuda --batch 256 --precision bf16 --threads $(nproc) --only ResNet50 128"
   run "PyTorch kernels"  90 "python3 $compare/kernels_cuda.py --bin $bin"
 fi
-run "million pairs" 30 "$bin/cuda_bench --benchmark_filter=million"
 
 # shellcheck disable=SC2016  # code fences
 {

@@ -1,7 +1,7 @@
 // Bound by arithmetic, and so are counted the fewest operations that can do: with the gradients of both sides 8 n^2 d
 // for InfoNCE and SigLIP, 18 n^2 d for soft targets, 14 n^2 d where they are detached. What a kernel computes again
 // does not count for it. At n = 32,768, d = 512 and 790 TFLOP/s: 5.6, 12.5 and 9.7 ms. Two exponentials an element and
-// direction are 0.55 ms by themselves, so smaller d cannot reach as much. Targets: of the matrix rate 65 % at d = 512,
+// direction are 1.2 ms by themselves, so smaller d cannot reach as much. Targets: of the matrix rate 65 % at d = 512,
 // 50 % at 256. A matrix of n x n numbers in f32 would take 4.3 GB; peak_bytes, beside the inputs' 2 n d numbers, should
 // stay O(n d).
 #include "bench/support/device_time.hpp"

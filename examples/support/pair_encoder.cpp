@@ -37,7 +37,7 @@ std::vector<std::string> Pairs::texts(std::span<const std::int32_t> some) const 
 
 Tensor PairEncoder::text_features(std::span<const std::string> texts, Random* random) const {
   if (!clip) return (*text)(texts, random);
-  return clip->model.embed_texts(clip->tokenizer.encode(texts, {.truncate = true, .device = clip->device}));
+  return clip->model.embed_texts(clip->tokenizer.encode(texts, {.truncate = true}));
 }
 
 Tensor PairEncoder::image_features(const Tensor& pixels, Mode mode) {

@@ -212,16 +212,16 @@ Tensor Training::replayed(std::span<const std::int32_t> captions) {
   const Batch batch = batch_of(pairs_.features, captions);
   if (!recorded_) {
     const Tensor base({}, dtype::i64, options_.device);
-    recorded_ = {.batch = {batch.text.clone(), batch.image.clone(), batch.picture.clone()},
-                 .random_base = base,
-                 .random = Random(options_.seed, base)};
-    recorded_->graph.emplace(options_.device, [&] {
-      std::swap(random_, recorded_->random);
-      recorded_->loss = at_once(recorded_->batch, captions, {});
-      std::swap(random_, recorded_->random);
-    });
-    for (const Tensor& parameter : parameters(*model_.heads))
-      recorded_->gradients.emplace_back(parameter, parameter.grad());
+    Recorded step{.batch = {batch.text.clone(), batch.image.clone(), batch.picture.clone()},
+                  .random_base = base,
+                  .random = Random(options_.seed, base)};
+    const std::vector<Tensor> weights = parameters(*model_.heads);
+    for (const Tensor& weight : weights) weight.set_grad({});  // not to be added to
+    const Random before = std::exchange(random_, step.random);
+    step.graph.emplace(options_.device, [&] { step.loss = at_once(step.batch, captions, {}); });
+    step.random = std::exchange(random_, before);
+    for (const Tensor& weight : weights) step.gradients.emplace_back(weight, weight.grad());
+    recorded_.emplace(std::move(step));
   }
   recorded_->batch.text.copy_from(batch.text);
   recorded_->batch.image.copy_from(batch.image);

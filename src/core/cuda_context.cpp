@@ -59,6 +59,8 @@ class GraphMemory {
     return best->memory;
   }
   void add(void* memory, std::size_t bytes) { blocks_.push_back({memory, bytes, false}); }
+  /// The memory of another graph, which this one's work uses.
+  void keep(std::shared_ptr<GraphMemory> other) { kept_.push_back(std::move(other)); }
   /// False where it is not a block of this memory.
   bool give_back(void* memory) {
     for (Block& block : blocks_)
@@ -74,6 +76,7 @@ class GraphMemory {
   };
   CudaContext& context_;
   std::vector<Block> blocks_;
+  std::vector<std::shared_ptr<GraphMemory>> kept_;
 };
 
 /// Pinned memory through which uploads go. What is in it is sent later, so nobody waits for the stream and the source
@@ -190,10 +193,14 @@ class RuntimeContext final : public CudaContext {
     not_captured("another graph");
     synchronize();  // so that all memory freed until now can be had
     auto recorded = std::shared_ptr<Recorded>(new Recorded{*this, std::make_shared<GraphMemory>(*this)});
-    // relaxed: this thread takes memory meanwhile, from another stream
-    cuda_check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginning to capture");
-    capture_ = recorded->memory;
+    {
+      const std::lock_guard lock(graph_mutex_);
+      // relaxed: this thread takes memory meanwhile, from another stream
+      cuda_check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginning to capture");
+      capture_ = recorded->memory;
+    }
     const auto end = [&] {
+      const std::lock_guard lock(graph_mutex_);
       capture_ = nullptr;
       cudaGraph_t graph = nullptr;
       const cudaError_t status = cudaStreamEndCapture(stream_, &graph);
@@ -221,8 +228,8 @@ class RuntimeContext final : public CudaContext {
   }
   void* allocate(std::size_t bytes) override {
     activate();
-    if (capture_ == nullptr) return allocate(bytes, stream_);
     const std::lock_guard lock(graph_mutex_);
+    if (capture_ == nullptr) return allocate(bytes, stream_);
     void* memory = capture_->take(bytes);
     if (memory == nullptr) {
       capture_->add(memory = allocate(bytes, beside_), bytes);
@@ -238,6 +245,7 @@ class RuntimeContext final : public CudaContext {
       owner = std::move(found->second);
       in_graphs_.erase(found);
       owner->give_back(memory);
+      if (capture_ != nullptr && capture_ != owner) capture_->keep(std::move(owner));  // what was recorded may use it
     } else if (capture_ != nullptr) {
       capture_->add(memory, 0);  // what was recorded may use it
     } else {
@@ -301,15 +309,16 @@ class RuntimeContext final : public CudaContext {
   }
   /// Throws the fault of the lowest position that kernels have noted, and forgets them all.
   void throw_fault() {
+    const std::lock_guard lock(kept_mutex_);
     if (faults_ == nullptr || faults_->any == 0) return;
+    faults_->any = 0;  // before looking, so that what kernels find meanwhile is seen at the next wait
     IndexFault first;
     for (IndexFault& fault : faults_->of_thread) {
       if (fault.check.op == nullptr) continue;
       if (first.check.op == nullptr || fault.position < first.position) first = fault;
       fault = {};
     }
-    faults_->any = 0;
-    first.check.raise(first.position, first.value);
+    if (first.check.op != nullptr) first.check.raise(first.position, first.value);
   }
   void* allocate(std::size_t bytes, cudaStream_t stream) {
     void* memory = nullptr;

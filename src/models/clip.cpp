@@ -88,6 +88,8 @@ Tokens ClipText::cut(const Tokens& tokens) const {
   std::vector<std::int32_t> ends;
   std::int32_t rows = 0;
   for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    check(offsets[i] >= 0 && offsets[i] <= offsets[i + 1] && offsets[i + 1] <= std::ssize(ids), "clip",
+          "expected offsets that ascend to ", ids.size(), ", got ", offsets[i], " and ", offsets[i + 1]);
     const auto begin = ids.begin() + offsets[i], end = ids.begin() + offsets[i + 1];
     const auto last =
         end_id == old_end_id ? std::max_element(begin, end) : std::find(begin, end, static_cast<std::int32_t>(end_id));

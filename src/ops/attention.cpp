@@ -24,7 +24,8 @@ void check_offsets(AttentionOptions& options, std::int64_t rows) {
   const Tensor& offsets = options.offsets;
   check(offsets.rank() == 1 && offsets.numel() >= 1 && offsets.dtype() == dtype::i32, "attention",
         "expected offsets i32 [S + 1], got ", offsets.dtype(), ' ', offsets.shape());
-  check(options.longest >= 0, "attention", "expected the longest length, got ", options.longest);
+  check(options.longest >= 0 && options.longest <= INT32_MAX, "attention", "expected a longest length within i32, got ",
+        options.longest);
   if (offsets.device().is_cuda() && options.longest > 0) {
     Tensor checked = empty_like(offsets);
     const IndexCheck wanted = index_check(
@@ -44,7 +45,7 @@ void check_offsets(AttentionOptions& options, std::int64_t rows) {
   const std::vector<std::int32_t> at = offsets.to_vector<std::int32_t>();
   std::int64_t longest = 0;
   for (std::size_t i = 0; i < at.size(); ++i) {
-    const std::int64_t length = at[i] - (i == 0 ? 0 : at[i - 1]);
+    const std::int64_t length = std::int64_t{at[i]} - (i == 0 ? 0 : at[i - 1]);
     check(i == 0 ? at[i] == 0 : length >= 0, "attention", "expected offsets that start at 0 and ascend, got ", at[i],
           " at [", i, "]");
     longest = std::max(longest, length);

@@ -11,6 +11,7 @@ inline kernels::DropoutMask dropout_mask(float p, Random& random, std::int64_t w
   if (random.base().defined()) {
     check(random.base().device() == device && device.is_cuda(), op, "expected a random stream placed on ", device,
           ", got one on ", random.base().device());
+    check(random.base().numel() == 1, op, "expected a place of one i64 number, got ", random.base().shape());
     mask.base = random.base().data<std::int64_t>();
   }
   mask.offset = random.reserve(words);

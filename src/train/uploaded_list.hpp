@@ -23,13 +23,15 @@ class UploadedList {
   kernels::cuda::TensorList<T> operator()(std::vector<T> tensors, const Device& device) {
     if (!there_.defined() || tensors != tensors_) {
       std::vector<std::int64_t> first;
-      blocks_ = 0;
+      std::int64_t blocks = 0;
       for (const T& tensor : tensors) {
-        first.push_back(blocks_);
-        blocks_ += kernels::cuda::list_blocks(tensor.count);
+        first.push_back(blocks);
+        blocks += kernels::cuda::list_blocks(tensor.count);
       }
-      there_ = upload(tensors, device);
-      first_ = upload(first, device);
+      const Tensor there = upload(tensors, device), firsts = upload(first, device);  // may throw: nothing has changed
+      there_ = there;
+      first_ = firsts;
+      blocks_ = blocks;
       tensors_ = std::move(tensors);
     }
     return {reinterpret_cast<const T*>(there_.data<std::uint8_t>()),

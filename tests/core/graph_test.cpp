@@ -133,6 +133,23 @@ TEST_CASE("memory from outside that is freed while a graph is recorded stays for
   }
 }
 
+TEST_CASE("memory of another graph that is freed while one is recorded stays for its replays", "[core]") {
+  for (const Device& device : gpus()) {
+    const Tensor x = numbers({50}, 1, device);
+    const std::vector<float> expected = (x + x + x).to_vector();
+    Tensor y, z;
+    std::optional<Graph> first(std::in_place, device, [&] { y = x + x; });
+    first->replay();
+    const Graph second(device, [&] {
+      z = y + x;
+      y = {};
+    });
+    first.reset();
+    second.replay();
+    CHECK(z.to_vector() == expected);
+  }
+}
+
 TEST_CASE("a replay counts as a write", "[core]") {
   for (const Device& device : gpus()) {
     Tensor w = numbers({4, 2, 3, 3}, 1, device), dw = numbers({4, 2, 3, 3}, 2, device);

@@ -270,6 +270,7 @@ TEST_CASE("attention says what it cannot take", "[ops]") {
   };
   CHECK(throws_with([&] { with({1, 6}); }, "[attention] expected offsets that start at 0 and ascend, got 1 at [0]"));
   CHECK(throws_with([&] { with({0, 4, 3, 6}); }, "expected offsets that start at 0 and ascend, got 3 at [2]"));
+  CHECK(throws_with([&] { with({0, INT32_MAX, -2, 6}); }, "start at 0 and ascend, got -2 at [2]"));
   CHECK(throws_with(
       [&] {
         with({0, 4, 7});
@@ -297,7 +298,12 @@ TEST_CASE("attention takes the longest length from those who know it", "[ops]") 
     };
     const std::vector<float> expected = with({0, 4, 6}, 0).to_vector();
     for (const std::int64_t longest : {4, 6, 70}) CHECK(with({0, 4, 6}, longest).to_vector() == expected);
-    CHECK(throws_with([&] { with({0, 4, 6}, -1); }, "[attention] expected the longest length, got -1"));
+    for (const std::int64_t wrong : {std::int64_t{-1}, std::int64_t{1} << 62})
+      CHECK(throws_with(
+          [&] {
+            with({0, 4, 6}, wrong);
+          },
+          "[attention] expected a longest length within i32, got " + std::to_string(wrong)));
     if (device.is_cpu()) {
       CHECK(throws_with([&] { with({0, 4, 6}, 3); }, "[attention] expected sequences of at most 3 rows, got one of 4"));
       continue;

@@ -16,8 +16,11 @@ class Graph {
   /// before the first replay, and stay valid as long as their handles do; what only `work` used is memory of the graph,
   /// taken again within it. Tensors from outside that it reads must outlive the graph's replays.
   /// Run `work` once before: that is when libraries make their plans and take their scratch memory.
+  /// No other thread may use the device meanwhile: its work would be recorded too.
   /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host.
   Graph(const Device& device, const std::function<void()>& work);
+  Graph(Graph&&) = default;
+  Graph& operator=(Graph&&) = delete;  // its device goes last
   /// Puts the recorded work into the stream, and does not wait for it.
   void replay() const;
 

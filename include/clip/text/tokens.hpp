@@ -14,7 +14,8 @@ struct Tokens {
   Tensor offsets;    ///< i32 [B + 1]: text i has the tokens offsets[i] to before offsets[i + 1]
   Tensor positions;  ///< i32 [T]: of each token in its text
   std::int64_t longest = 0;
-  Tensor ends = {};  ///< i32 [B]: the row of each text's end token, once `ClipText::cut` has found it
+  Tensor ends =
+      {};  ///< i32 [B]: the row of each text's end token, once `ClipText::cut` has found it; goes with ids and offsets
 
   /// Throws on more than 2^31 - 1 tokens.
   static Tokens pack(std::span<const std::vector<std::int32_t>> texts, const Device& device = {});

@@ -53,9 +53,14 @@ void check_ids(const Tensor& ids, const Tensor& text, const char* op) {
   check(!ids.defined() || (ids.dtype() == dtype::i32 && ids.shape() == Shape{text.shape(0)}), op, "expected ids i32 ",
         Shape{text.shape(0)}, ", got ", ids.defined() ? ids.dtype() : dtype::i32, ' ', ids.shape());
 }
-/// For the GPU: undefined where only the diagonal is positive.
-Tensor ids_on(const Device& device, const Tensor& ids) { return ids.defined() ? to(ids, device) : ids; }
-const std::int32_t* pointer(const Tensor& ids) { return ids.defined() ? ids.data<std::int32_t>() : nullptr; }
+/// For the GPU: none where only the diagonal is positive.
+struct IdsThere {
+  Tensor ids;
+  IdsThere(const Tensor& given, const Device& device) {
+    if (given.defined()) ids = to(given, device);
+  }
+  const std::int32_t* pointer() const { return ids.defined() ? ids.data<std::int32_t>() : nullptr; }
+};
 /// For the CPU, with one over how many each pair has.
 struct Positives {
   std::vector<std::int32_t> ids;
@@ -169,11 +174,11 @@ Tensor info_nce(const Tensor& text, const Tensor& image, const Tensor& logit_sca
                                positive.ids.data(), positive.share.data(), n, d, scratch.mutable_data<float>());
       },
       [&](auto stream) {
-        const Tensor positive = ids_on(t.device(), ids);
+        const IdsThere positive(ids, t.device());
         dispatch_float(t.dtype(), op, [&]<class T>() {
           Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
           kernels::cuda::info_nce(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(), max_logit_scale,
-                                  pointer(positive), n, d, scratch.mutable_data<float>(), matmul_plans(t.device()),
+                                  positive.pointer(), n, d, scratch.mutable_data<float>(), matmul_plans(t.device()),
                                   stream);
         });
       });
@@ -219,11 +224,11 @@ Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_
                                   d, scratch.mutable_data<float>());
       },
       [&](auto stream) {
-        const Tensor positive = ids_on(t.device(), ids);
+        const IdsThere positive(ids, t.device());
         dispatch_float(t.dtype(), op, [&]<class T>() {
           Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
           kernels::cuda::siglip_loss(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(),
-                                     logit_bias.data<float>(), pointer(positive), n, d, scratch.mutable_data<float>(),
+                                     logit_bias.data<float>(), positive.pointer(), n, d, scratch.mutable_data<float>(),
                                      matmul_plans(t.device()), stream);
         });
       });

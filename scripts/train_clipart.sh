@@ -24,5 +24,5 @@ ema=0.998  # averages over some 500 steps, 25 epochs
 
 build/release/bin/train_flickr8k --data "$1" --text-model models/all-MiniLM-L6-v2 --image-model "$image" --output "$2" \
   --cache runs/clipart-captions --train-encoders image --linear-heads --loss infonce --epochs "$3" --one-caption \
-  --augment --start-scale 0.75 --batch 256 --dtype bf16 --seed 2 --schedule cosine --warmup 100 --lr 1e-3 --image-lr 1e-3 \
+  --keep-duplicates --mixup 0.5 --augment --start-scale 0.75 --batch 256 --dtype bf16 --seed 2 --schedule cosine --warmup 100 --lr 1e-3 --image-lr 1e-3 \
   --weight-decay 0.05 --encoder-weight-decay 3 --no-decay-norms --clip-norm 1 --ema "$ema" --keep-last --resume

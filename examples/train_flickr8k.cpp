@@ -34,7 +34,7 @@ struct Options {
   TrainingOptions training;
   std::string recipe = "default", loss, train_encoders = "none", schedule = "plateau";
   double image_lr = 0;  // 0: the default
-  bool resume = false, no_decay_norms = false, keep_duplicates = false;
+  bool resume = false, no_decay_norms = false;
   std::size_t limit = 0;
 
   bool trains(std::string_view side) const { return train_encoders == side || train_encoders == "both"; }
@@ -89,7 +89,6 @@ Json configuration(const Options& options, const Program& program, const Caption
           {"decay_norms", options.training.decay_norms},
           {"clip_norm", options.training.clip_norm},
           {"start_scale", options.training.start_scale},
-          {"mixup", options.training.mixup},
           {"ema", options.training.ema},
           {"keep_last", options.training.keep_last},
           {"augment", options.encode.augment ? as_json(Augmentation{}) : Json()},
@@ -204,12 +203,9 @@ void train(const Program& program, Options& options) {
     throw WrongUsage("--augment goes with --train-encoders image or both: a frozen encoder sees each picture once");
   if (options.training.start_scale != 1 && !options.encode.augment)
     throw WrongUsage("--start-scale goes with --augment");
-  if (options.training.mixup > 0 && options.train_encoders != "image")
-    throw WrongUsage("--mixup goes with --train-encoders image");
   check(options.encode.clip || options.trains("image") || has_weights(options.encode.image_model), "--image-model",
         "there are no weights in ", quoted(options.encode.image_model), ": --train-encoders image trains new ones");
-  Captions data =
-      read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book || options.keep_duplicates});
+  Captions data = read_flickr8k(options.data, {.seed = program.seed(), .keep_duplicates = book});
   if (options.limit > 0) data = limited(data, options.limit);
   for (const Problem& problem : data.problems) program.warn(message(problem));
   program.announce(data.summary());
@@ -300,19 +296,12 @@ int main(int argc, char** argv) {
   program.option("--batch", &options.training.batch, "default 32").between(1, 1 << 20);
   program.option("--one-caption", &options.training.one_caption,
                  "an epoch has each picture once, with one of its captions, drawn anew (default: with each)");
-  program.option("--keep-duplicates", &options.keep_duplicates,
-                 "a caption that is listed twice for a picture counts twice (default: once)");
   program.option("--augment", &options.encode.augment,
                  "crop, turn, mirror, tint and partly hide pictures at random while training on them");
   program
       .option("--start-scale", &options.training.start_scale,
               "of the pictures' width and height in the first half of training, such as 0.75; goes with --augment")
       .positive()
-      .fraction();
-  program
-      .option("--mixup", &options.training.mixup,
-              "share of the pictures that are mixed with another at random, and their captions' features alike; goes "
-              "with --train-encoders image")
       .fraction();
   program
       .option("--micro-batch", &options.training.micro_batch,

@@ -19,12 +19,10 @@ cat >"$image/preprocessor_config.json" <<'END'
  "background": [255, 255, 255]}
 END
 
-ema=0.998 mixup=0.5  # averages over some 500 steps, 25 epochs
+ema=0.998  # averages over some 500 steps, 25 epochs
 [ "$3" -ge 90 ] || ema=0.98
-[ "$3" -ge 200 ] || mixup=0  # which learns more slowly
 
 build/release/bin/train_flickr8k --data "$1" --text-model models/all-MiniLM-L6-v2 --image-model "$image" --output "$2" \
-  --cache runs/clipart-captions --train-encoders image --linear-heads --loss infonce --epochs "$3" --batch 256 --dtype bf16 \
-  --one-caption --keep-duplicates --augment --mixup "$mixup" --start-scale 0.75 --seed 2 --schedule cosine --warmup 100 \
-  --lr 1e-3 --image-lr 1e-3 --weight-decay 0.05 --encoder-weight-decay 3 --no-decay-norms --clip-norm 1 --ema "$ema" \
-  --keep-last --resume
+  --cache runs/clipart-captions --train-encoders image --linear-heads --loss infonce --epochs "$3" --one-caption \
+  --augment --start-scale 0.75 --batch 256 --dtype bf16 --seed 2 --schedule cosine --warmup 100 --lr 1e-3 --image-lr 1e-3 \
+  --weight-decay 0.05 --encoder-weight-decay 3 --no-decay-norms --clip-norm 1 --ema "$ema" --keep-last --resume

@@ -15,7 +15,6 @@
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/gather.hpp"
 #include "clip/ops/l2_normalize.hpp"
-#include "clip/train/mixup.hpp"
 #include "examples/support/metrics.hpp"
 #include "src/io/json.hpp"
 
@@ -125,8 +124,6 @@ Training::Training(const Pairs& pairs, PairEncoder encoders, std::vector<std::in
       losses_({options.device.is_cuda() ? 64 : 1}, dtype::f32, options.device) {
   check(options.schedule == Schedule::plateau || options.warmup <= steps(), "--warmup", "expected at most the ",
         steps(), " steps of the run, got ", options.warmup);
-  check(options.mixup == 0 || (pairs.features.text.defined() && !pairs.features.image.defined()), "--mixup",
-        "expected an image encoder that is trained beside features of captions");
   for (std::size_t group = 0; group < optimizer_.groups(); ++group) rates_.push_back(optimizer_.lr(group));
 }
 
@@ -243,17 +240,12 @@ Tensor Training::gradients(std::span<const std::int32_t> captions) {
     if (ran_batch_) return replayed(captions);
     ran_batch_ = true;
   }
-  Batch batch = batch_of(pairs_.features, captions);
+  const Batch batch = batch_of(pairs_.features, captions);
   Tensor pixels;
   if (!batch.image.defined())
     pixels = pairs_.training_pixels(
         gather(pairs_.features.picture, 0, Tensor::from(captions, {std::ssize(captions)})).to_vector<std::int32_t>(),
         step_, 2 * step_ < steps() ? options_.start_scale : 1);
-  if (options_.mixup > 0) {
-    const Tensor weights = mixup_weights(std::ssize(captions), options_.mixup, options_.seed, step_);
-    batch.text = mixup(batch.text, weights);
-    pixels = mixup(pixels, weights);
-  }
   return parts ? part_by_part(batch, captions, pixels) : at_once(batch, captions, pixels);
 }
 

@@ -38,7 +38,6 @@ struct TrainingOptions {
   double clip_norm = 0;      ///< of all gradients together; 0: any
   bool keep_last = false;    ///< `improved` is told of every epoch, whatever its validation loss
   double start_scale = 1;    ///< of the pictures' sides in the first half of the steps: faster, and varies their size
-  double mixup = 0;          ///< share of pictures that are mixed with another; captions must be features
   double ema = 0;            ///< decay of the running average of weights that is evaluated and saved; 0: the last ones
   float temperature = 1, dropout = 0.1f;
   bool linear_heads = false;  ///< a projection alone for each side

@@ -72,7 +72,6 @@
 #include "clip/text/tokens.hpp"
 #include "clip/text/wordpiece.hpp"
 #include "clip/train/checkpoint.hpp"
-#include "clip/train/mixup.hpp"
 #include "clip/train/optimizer.hpp"
 #include "clip/train/running_average.hpp"
 #include "clip/train/schedule.hpp"

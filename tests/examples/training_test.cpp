@@ -15,7 +15,6 @@
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/contrastive_loss.hpp"
-#include "clip/train/mixup.hpp"
 #include "examples/support/metrics.hpp"
 #include "tests/models/small_models.hpp"
 #include "tests/support/catch.hpp"
@@ -315,28 +314,6 @@ TEST_CASE("the average of weights, warm-up and rates are what they should be", "
   CHECK(moved > 0.9e-3);
   CHECK(error < 2e-6);
   CHECK(slow_error < 2e-6);
-}
-
-TEST_CASE("mixup blends captions' features like pictures", "[training]") {
-  EncodedPairs blended(false, true);
-  const std::vector<std::int32_t> batch = range(0, 30);
-  const auto loss = [&](double share) {
-    const TemporaryFolder run;
-    Training training = blended.training({.loss = Loss::info_nce, .batch = 30, .mixup = share, .seed = 3}, run.path());
-    return training.gradients(batch).item();
-  };
-  const float plain = loss(0), asked = loss(0.7);
-  const Tensor weights = mixup_weights(30, 0.7, 3, 0);
-  const Tensor& text = blended.pairs.features.text;
-  text.view(0, {30, 12}).copy_from(mixup(text.view(0, {30, 12}), weights));
-  blended.pairs.training_pixels = [&, pixels = blended.pairs.pixels](std::span<const std::int32_t> pictures,
-                                                                     std::int64_t, double) {
-    return mixup(pixels(pictures), weights);
-  };
-  CHECK(loss(0) == asked);
-  CHECK(plain != asked);
-  const TemporaryFolder run;
-  CHECK(throws_with([&] { EncodedPairs(true, true).training({.mixup = 0.5}, run.path()); }, "[--mixup] expected"));
 }
 
 TEST_CASE("part by part, the gradients are those of the whole batch", "[training]") {

@@ -231,12 +231,11 @@ std::vector<std::string> captions_of(const Clipart& picture) {
 }
 
 std::vector<std::string> captions_to_train_on(const Clipart& picture) {
-  const std::vector<std::string> full = captions_of(picture);
-  std::vector<std::string> captions = full, parts;
+  std::vector<std::string> captions = captions_of(picture), parts;
   const auto add = [](std::vector<std::string>& list, const std::string& text) {
     if (!text.empty() && std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
   };
-  for (const std::string& caption : full)
+  for (const std::string& caption : captions)
     for (std::size_t from = 0; from < caption.size();) {
       const std::size_t to = std::min(caption.find_first_of(",;", from), caption.size());
       add(parts, trimmed(caption.substr(from, to - from)));
@@ -251,8 +250,6 @@ std::vector<std::string> captions_to_train_on(const Clipart& picture) {
     for (std::size_t i = 0; i < count; ++i) std::swap(chosen[i], chosen[i + places[i] % (chosen.size() - i)]);
     add(captions, join(std::span(chosen).first(count), ", "));
   }
-  for (std::size_t i = 0, more = captions.size() - full.size(); i < more; ++i)
-    captions.push_back(full[i % full.size()]);
   return captions;
 }
 

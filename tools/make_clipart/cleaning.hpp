@@ -51,8 +51,7 @@ std::string folder_words(const std::filesystem::path& folder);
 /// The title; the title with keywords; the title with its folder. Each caption once.
 std::vector<std::string> captions_of(const Clipart& picture);
 /// Those, and up to twelve more, each of one to four of the title, the keywords and the folder's words, in any order: a
-/// model that sees few pictures learns from more ways to name them. The picture's name decides which. The first are listed
-/// again, once for each of the others: as often as these all together, for searches ask by what a picture is called.
+/// model that sees few pictures learns from more ways to name them. The picture's name decides which.
 std::vector<std::string> captions_to_train_on(const Clipart& picture);
 
 }  // namespace clip

@@ -134,9 +134,8 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 
 enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
-/// As sm_90 has it.
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = 227 * 1024;
+  *value = static_cast<int>(clip::host_cuda::most_shared());
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* device) {
@@ -154,6 +153,7 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  if (config->dynamicSmemBytes > clip::host_cuda::most_shared()) return cudaErrorInvalidValue;
   clip::host_cuda::submit(config->stream,
                           [config = *config, kernel, parameters = std::tuple<Parameters...>(arguments...)] {
                             clip::host_cuda::run(config.gridDim, config.blockDim, config.dynamicSmemBytes,

@@ -172,6 +172,11 @@ std::uint64_t seed() {
   return value;
 }
 
+std::size_t most_shared() {
+  const char* const text = std::getenv("CLIP_HOST_CUDA_SHARED");
+  return text == nullptr ? 227 * 1024 : std::strtoull(text, nullptr, 10);
+}
+
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);

@@ -39,6 +39,9 @@ struct Site {
 /// Chooses all orders, together with the number of the launch: from CLIP_HOST_CUDA_SEED in the environment, else 1.
 std::uint64_t seed();
 
+/// The most shared memory that a block may ask for: CLIP_HOST_CUDA_SHARED in the environment, else 227 KiB as on sm_90.
+std::size_t most_shared();
+
 /// Runs `kernel` once for each thread of the grid.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel);
 

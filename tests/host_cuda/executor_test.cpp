@@ -179,6 +179,7 @@ TEST_CASE("warp operations with wrong masks are mistakes", "[host_cuda]") {
 
 TEST_CASE("shared memory ends where the launch says", "[host_cuda]") {
   CHECK(caught("the launch asked for 256", 128, 256, more_than_asked));
+  CHECK(test::throws_with([] { launch("greedy", {1, {128}, 227 * 1024 + 1}, nullptr, more_than_asked); }, "greedy"));
 #ifndef CLIP_ADDRESS_SANITIZER  // which would stop the program, as the test `shared memory is guarded` shows
   CHECK(caught("written past the 512 bytes", 128, sizeof(Row), overrun, 1ul));
 #endif

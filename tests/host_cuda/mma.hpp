@@ -1,5 +1,6 @@
 #pragma once
 // The warp's matrix instructions, by the layouts that PTX documents for them, for kernels/device/mma.cuh.
+#include <algorithm>
 #include <cstdint>
 
 #include "tests/host_cuda/executor.hpp"
@@ -35,15 +36,17 @@ void mma(float (&sum)[4], const Pair (&a)[4], const Pair& b0, const Pair& b1, co
   });
 }
 
-/// ldmatrix.x4, or with .trans.
+/// ldmatrix.x4, or with .trans. Rows are read when the lane that names them comes, which may be before others have
+/// written to them: no lane is promised to see what others wrote unless there was a barrier.
 template <bool Transposed, class Pair, class T>
 void load_matrices(Pair (&m)[4], const T* row, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0)
     mistake({file, line}, "a row of a matrix that does not begin at a multiple of 16 bytes");
   struct Lane {
     Pair* m;
-    const T* row;
-  } self{m, row};
+    T row[8];
+  } self{m, {}};
+  std::copy_n(row, 8, self.row);
   warp_operation({file, line}, ~0u, &self, [](void* const(&data)[32]) {
     const auto row_of = [&](unsigned i) { return static_cast<const Lane*>(data[i])->row; };
     for (unsigned l = 0; l < 32; ++l)

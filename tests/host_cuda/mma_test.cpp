@@ -2,6 +2,7 @@
 // fragment, in groups of four lanes.
 #include "kernels/device/mma.cuh"
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/device/launch.cuh"
@@ -52,6 +53,17 @@ __global__ void load_numbers(float* y, unsigned lanes, unsigned first) {
   for (unsigned i = 0; i < 8; ++i) y[threadIdx.x * 8 + i] = static_cast<float>(m[i / 2].e[i % 2]);
 }
 
+/// y = how many elements of four matrices of ones are not 1 for each lane. Lanes write the rows that others name.
+template <bool barrier>
+__global__ void load_from_others(float* y) {
+  Matrices& matrices = shared_as<Matrices>();
+  for (unsigned c = 0; c < 8; ++c) matrices.rows[threadIdx.x ^ 31u][c] = bf16(1.0f);
+  if (barrier) __syncwarp();
+  Packed<bf16, 2> m[4];
+  load_matrices(m, &matrices.rows[threadIdx.x][0]);
+  for (unsigned i = 0; i < 8; ++i) y[threadIdx.x] += static_cast<float>(m[i / 2].e[i % 2]) == 1.0f ? 0.0f : 1.0f;
+}
+
 template <class T>
 bool multiplies() {
   std::vector<T> a, b;
@@ -96,6 +108,18 @@ TEST_CASE("load_matrices gives lanes what PTX says", "[host_cuda]") {
         expected.push_back(static_cast<float>(64 * (i / 2) + (transposed ? 8 * column + row : 8 * row + column)));
       }
     CHECK(y == expected);
+  }
+}
+
+TEST_CASE("a missing warp barrier before matrices are loaded shows", "[host_cuda]") {
+  const auto wrong = [](auto* kernel) {
+    std::vector<float> y(32);
+    launch("load_from_others", {1, {32}, sizeof(Matrices)}, nullptr, kernel, y.data());
+    return std::count(y.begin(), y.end(), 0.0f) != 32;
+  };
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    CHECK_FALSE(wrong(load_from_others<true>));
+    CHECK(wrong(load_from_others<false>));
   }
 }
 

@@ -85,10 +85,6 @@ namespace clip::kernels::cuda {
 // f32 is computed row-owned, on the ordinary cores (contrastive_cuda.cu, soft_target_cuda.cu): slow, but what others
 // are compared with. T = bf16 and f16 go to the tensor cores (contrastive_16bit_cuda.cu, soft_target_16bit_cuda.cu).
 
-/// Whether there are kernels for rows of d numbers of 16 bits, which must find room in the GPU's shared memory. Others
-/// are to be widened.
-bool contrastive_fits(std::int64_t d);
-
 /// In 16 bits pairs are taken in rectangles: `rows` squared, where what gradients are made of is in memory, and `rows`
 /// times `wide`, of which only sums are left.
 struct PairRectangles {
@@ -97,19 +93,17 @@ struct PairRectangles {
 
 /// f32 elements of scratch that each loss needs, for T f32 or of 16 bits.
 template <class T>
-constexpr std::int64_t contrastive_scratch(std::int64_t n, bool gradients, PairRectangles sizes = {}) {
-  if (sizeof(T) == 4) return 8 * n;
-  const std::int64_t b = std::min(n, sizes.rows), wide = std::min(n, sizes.wide), blocks = (b + 127) / 128;
-  return 10 * n + 8 * b + 2 * blocks * wide + 24 * blocks + 512 + (gradients ? b * b / 2 : 0);
-}
+std::int64_t info_nce_scratch(std::int64_t n, bool gradients, PairRectangles sizes = {});
 template <class T>
-constexpr std::int64_t soft_target_scratch(std::int64_t n, bool gradients, bool detach_targets,
-                                           PairRectangles sizes = {}) {
-  if (sizeof(T) == 4) return 8 * n;
-  const std::int64_t b = std::min(n, sizes.rows), wide = std::min(n, sizes.wide), blocks = (b + 63) / 64;
-  const std::int64_t matrices = gradients ? (detach_targets ? 2 : 3) : 0;
-  return 17 * n + 14 * b + 7 * blocks * wide + 12 * blocks + 1024 + matrices * (b * b / 2);
-}
+std::int64_t siglip_scratch(std::int64_t n, bool gradients, PairRectangles sizes = {});
+template <class T>
+std::int64_t soft_target_scratch(std::int64_t n, bool gradients, bool detach_targets, PairRectangles sizes = {});
+template <>
+std::int64_t info_nce_scratch<float>(std::int64_t n, bool gradients, PairRectangles sizes);
+template <>
+std::int64_t siglip_scratch<float>(std::int64_t n, bool gradients, PairRectangles sizes);
+template <>
+std::int64_t soft_target_scratch<float>(std::int64_t n, bool gradients, bool detach_targets, PairRectangles sizes);
 
 class MatmulPlans;
 

@@ -8,14 +8,12 @@
 // That is 8 n^2 d operations for the loss and all gradients of InfoNCE, 6 for SigLIP: the fewest there are, as no tile
 // is made twice for one use, where row-owned kernels need 12 and 8. It is also why slopes pass through memory rather
 // than stay in registers: half of the operations are then cuBLASLt's, which reaches the full rate of a Hopper (wgmma),
-// where mma.sync reaches about two thirds, and no register holds sums over d. Rows of the block's own must fit in
-// shared memory, though, beside at least one warp's: d up to some 850 on an H100, fewer on others, and from 768 on too
-// few warps are left; beyond that f32's kernels do it. For n = 32,768 and d = 512 that is 2.2 TFLOP each here, at 450
-// TFLOP/s 4.9 ms, and in cuBLASLt, at 700 TFLOP/s 3.1 ms: 8.0 ms, 550 TFLOP/s in all; 65 % of 790 is 513. For d =
-// 256, 4.0 ms; exponentials, 4 n^2, are 1.2 ms of the special function units beside that. Slopes are 2 n^2 bytes
-// written and 4 n^2 read, 6.4 GB, most of it in L2; the sums of gradients are 16 n d bytes for every 4096 items.
-// Memory: O(n d), with 33.5 MB for the slopes. Every sum is made in one order, which depends on n, d and the size of
-// shared memory alone.
+// where mma.sync reaches about two thirds, and no register holds sums over d. For n = 32,768 and d = 512 that is 2.2
+// TFLOP each here, at 450 TFLOP/s 4.9 ms, and in cuBLASLt, at 700 TFLOP/s 3.1 ms: 8.0 ms, 550 TFLOP/s in all; 65 % of
+// 790 is 513. For d = 256, 4.0 ms; exponentials, 4 n^2, are 1.2 ms of the special function units beside that. Slopes
+// are 2 n^2 bytes written and 4 n^2 read, 6.4 GB, most of it in L2; the sums of gradients are 16 n d bytes for every
+// 4096 items. Memory: O(n d), with 33.5 MB for the slopes. Every sum is made in one order, which depends on n, d and
+// the size of shared memory alone.
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
@@ -28,7 +26,7 @@ namespace {
 template <class T>
 __global__ void __launch_bounds__(32 * most_warps)
     statistics(Parts<Lse> parts, Embeddings<T> x, LogitScale logit_scale, Rectangle area) {
-  Lse* const rows = parts.begin<1>(x);
+  Lse* const rows = parts.begin<1, T>(area);
   const float scale = logit_scale.value() * log2_e;
   const int lane = static_cast<int>(threadIdx.x);
   each_step<1>(x, area, [&](Products& s, const Place<1>& place) {
@@ -55,7 +53,7 @@ __global__ void __launch_bounds__(32 * most_warps)
         if (lane / 4 == 0 && place.column(n, c) < place.others) parts.column(area, place, place.column(n, c)) = column;
       }
   });
-  parts.finish<1>(x, area);
+  parts.finish<1, T>(area);
 }
 
 /// What slopes need of item i.
@@ -166,6 +164,39 @@ __global__ void __launch_bounds__(total_threads)
   if (threadIdx.x == 0) *y = static_cast<float>(sum * factor);
 }
 
+/// How many own blocks a rectangle has at most.
+std::int64_t own_blocks(std::int64_t rows) { return (rows + block_rows - 1) / block_rows; }
+
+/// What gradients are made of, and the sums over all pairs.
+template <class T>
+struct SlopeMemory {
+  T* slopes;  ///< null where gradients are not wanted
+  double* totals;
+  SlopeMemory(ScratchParts& parts, std::int64_t n, bool gradients, PairRectangles sizes) {
+    const std::int64_t rows = std::min(n, sizes.rows);
+    slopes = gradients ? parts.take<T>(rows * rows) : nullptr;
+    totals = parts.take<double>(most_splits<1> * own_blocks(rows) * totals_of_block);
+  }
+};
+template <class T>
+struct InfoNceMemory {
+  SlopeMemory<T> slope;
+  Lse* sums;  ///< of rows, then of columns
+  Item* items;
+  float *positive, *share;
+  Parts<Lse> parts;
+  InfoNceMemory(ScratchParts& memory, std::int64_t n, bool gradients, PairRectangles sizes)
+      : slope(memory, n, gradients, sizes),
+        sums(memory.take<Lse>(2 * n)),
+        items(memory.take<Item>(n)),
+        positive(memory.take<float>(n)),
+        share(memory.take<float>(n)) {
+    const std::int64_t rows = std::min(n, sizes.rows);
+    parts.own = memory.take<Lse>(most_splits<1> * rows);
+    parts.other = memory.take<Lse>(own_blocks(rows) * std::min(n, sizes.wide));
+  }
+};
+
 template <class T>
 Embeddings<T> embeddings(const T* text, const T* image, std::int64_t n, std::int64_t d) {
   return {text, image, n, d, in_vectors<T>(d, text, image)};
@@ -174,16 +205,17 @@ Embeddings<T> embeddings(const T* text, const T* image, std::int64_t n, std::int
 /// Slopes, rectangle by rectangle, and from them the gradients of texts and images. Returns how many blocks have
 /// totals.
 template <class T, class Rule>
-std::int64_t put_slopes(const char* name, const ContrastiveGradients& gradient, T* g, double* totals,
+std::int64_t put_slopes(const char* name, const ContrastiveGradients& gradient, const SlopeMemory<T>& memory,
                         const Embeddings<T>& x, const Rule& rule, float factor, std::int64_t rectangle,
                         MatmulPlans& plans, Stream stream) {
+  T* const g = memory.slopes;
   std::int64_t blocks = 0;
   each_range(0, x.n, rectangle, [&](std::int64_t i, std::int64_t i_end) {
     each_range(0, x.n, rectangle, [&](std::int64_t j, std::int64_t j_end) {
       Rectangle area{i, i_end, j, j_end};
       const Grid grid = grid_of<T, 1>(area, x.d);
       if (i + j == 0) blocks = grid.blocks;  // no rectangle has more
-      launch(name, grid, stream, slopes<T, Rule>, g, totals, i + j == 0, x, rule, area);
+      launch(name, grid, stream, slopes<T, Rule>, g, memory.totals, i + j == 0, x, rule, area);
       if (g == nullptr) return;
       matmul_f32(gradient.text + i * x.d, g, x.image + j * x.d, {.m = area.owns(), .n = x.d, .k = area.others()},
                  factor, j > 0, plans);
@@ -197,38 +229,43 @@ std::int64_t put_slopes(const char* name, const ContrastiveGradients& gradient, 
 }  // namespace
 
 template <class T>
+std::int64_t info_nce_scratch(std::int64_t n, bool gradients, PairRectangles sizes) {
+  return scratch_for<InfoNceMemory<T>>(n, gradients, sizes);
+}
+template <class T>
+std::int64_t siglip_scratch(std::int64_t n, bool gradients, PairRectangles sizes) {
+  return scratch_for<SlopeMemory<T>>(n, gradients, sizes);
+}
+
+template <class T>
 void info_nce(float* loss, const ContrastiveGradients& gradient, const T* text, const T* image, const float* log_scale,
               float most, const std::int32_t* ids, std::int64_t n, std::int64_t d, float* scratch, MatmulPlans& plans,
               Stream stream, PairRectangles sizes) {
   constexpr const char* name = "info_nce";
-  const std::int64_t b = std::min(n, sizes.rows), blocks = (b + block_rows - 1) / block_rows;
-  ScratchParts memory(scratch);
-  Lse* const sums = memory.take<Lse>(2 * n);
-  Item* const items = memory.take<Item>(n);
-  float *const positive = memory.take<float>(n), *const share = memory.take<float>(n);
-  const Parts<Lse> parts{memory.take<Lse>(most_splits<1> * b), memory.take<Lse>(blocks * std::min(n, sizes.wide))};
-  double* const totals = memory.take<double>(most_splits<1> * blocks * totals_of_block);
+  ScratchParts all_memory(scratch);
+  const InfoNceMemory<T> memory(all_memory, n, gradient.text != nullptr, sizes);
+  const Parts<Lse>& parts = memory.parts;
   const Embeddings<T> x = embeddings(text, image, n, d);
   const LogitScale scale{log_scale, most};
 
-  launch(name, positives_grid(n), stream, positives<T>, positive, share, text, image, Ids{ids}, n, d);
+  launch(name, positives_grid(n), stream, positives<T>, memory.positive, memory.share, text, image, Ids{ids}, n, d);
   each_range(0, n, sizes.rows, [&](std::int64_t i, std::int64_t i_end) {
     each_range(0, n, sizes.wide, [&](std::int64_t j, std::int64_t j_end) {
       Rectangle area{i, i_end, j, j_end};
       const Grid grid = grid_of<T, 1>(area, d, sizeof(Lse));
       launch(name, grid, stream, statistics<T>, parts, x, scale, area);
-      launch(name, items_grid(area.owns()), stream, add_parts<Lse>, sums + i, parts.own, area.owns(), area.splits,
-             j == 0);
-      launch(name, items_grid(area.others()), stream, add_parts<Lse>, sums + n + j, parts.other, area.others(),
-             grid.blocks / area.splits, i == 0);
+      const Addition<Lse> rows{memory.sums + i, parts.own, area.owns(), area.splits, j == 0};
+      const Addition<Lse> columns{memory.sums + n + j, parts.other, area.others(), grid.blocks / area.splits, i == 0};
+      launch(name, items_grid(rows.count + columns.count), stream, add_parts<Lse>, rows, columns);
     });
   });
-  launch(name, total_grid, stream, info_nce_total, loss, items, sums, positive, share, Ids{ids}, scale, n);
+  launch(name, total_grid, stream, info_nce_total, loss, memory.items, memory.sums, memory.positive, memory.share,
+         Ids{ids}, scale, n);
   if (gradient.text == nullptr) return;
   const double mean = 1 / (2 * static_cast<double>(n));
-  const std::int64_t all = put_slopes(name, gradient, memory.take<T>(b * b), totals, x, InfoNce{items, scale},
+  const std::int64_t all = put_slopes(name, gradient, memory.slope, x, InfoNce{memory.items, scale},
                                       static_cast<float>(mean), sizes.rows, plans, stream);
-  launch(name, total_grid, stream, put_total, gradient.scale, totals, 0, mean, all);
+  launch(name, total_grid, stream, put_total, gradient.scale, memory.slope.totals, 0, mean, all);
 }
 
 template <class T>
@@ -236,20 +273,22 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradient, const T* tex
                  const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
                  float* scratch, MatmulPlans& plans, Stream stream, PairRectangles sizes) {
   constexpr const char* name = "siglip_loss";
-  const std::int64_t b = std::min(n, sizes.rows), blocks = (b + block_rows - 1) / block_rows;
   const double mean = 1 / static_cast<double>(n);
-  ScratchParts memory(scratch);
-  double* const totals = memory.take<double>(most_splits<1> * blocks * totals_of_block);
-  T* const g = gradient.text == nullptr ? nullptr : memory.take<T>(b * b);
+  ScratchParts all_memory(scratch);
+  const SlopeMemory<T> memory(all_memory, n, gradient.text != nullptr, sizes);
   const std::int64_t all =
-      put_slopes(name, gradient, g, totals, embeddings(text, image, n, d), SigLip{{ids}, {log_scale, HUGE_VALF}, bias},
+      put_slopes(name, gradient, memory, embeddings(text, image, n, d), SigLip{{ids}, {log_scale, HUGE_VALF}, bias},
                  static_cast<float>(mean), sizes.rows, plans, stream);
-  launch(name, total_grid, stream, put_total, loss, totals, 0, mean, all);
+  launch(name, total_grid, stream, put_total, loss, memory.totals, 0, mean, all);
   if (gradient.text == nullptr) return;
-  launch(name, total_grid, stream, put_total, gradient.bias, totals, 1, mean, all);
-  launch(name, total_grid, stream, put_total, gradient.scale, totals, 2, mean, all);
+  launch(name, total_grid, stream, put_total, gradient.bias, memory.totals, 1, mean, all);
+  launch(name, total_grid, stream, put_total, gradient.scale, memory.totals, 2, mean, all);
 }
 
+template std::int64_t info_nce_scratch<bf16>(std::int64_t, bool, PairRectangles);
+template std::int64_t info_nce_scratch<f16>(std::int64_t, bool, PairRectangles);
+template std::int64_t siglip_scratch<bf16>(std::int64_t, bool, PairRectangles);
+template std::int64_t siglip_scratch<f16>(std::int64_t, bool, PairRectangles);
 template void info_nce(float*, const ContrastiveGradients&, const bf16*, const bf16*, const float*, float,
                        const std::int32_t*, std::int64_t, std::int64_t, float*, MatmulPlans&, Stream, PairRectangles);
 template void info_nce(float*, const ContrastiveGradients&, const f16*, const f16*, const float*, float,

@@ -186,6 +186,20 @@ __global__ void limited_scale_gradient(float* y, const float* gradient, const fl
   *y = *logit_scale.log >= logit_scale.most ? (g < 0 ? 0 : g) : g;  // NaN stays
 }
 
+struct InfoNceMemory {
+  float *lse, *positive, *share, *product;
+  InfoNceMemory(ScratchParts& parts, std::int64_t n)
+      : lse(parts.take<float>(2 * n)),
+        positive(parts.take<float>(n)),
+        share(parts.take<float>(n)),
+        product(parts.take<float>(n)) {}
+};
+struct SigLipMemory {
+  RowSums sums;
+  SigLipMemory(ScratchParts& parts, std::int64_t n)
+      : sums{parts.take<float>(n), parts.take<float>(n), parts.take<float>(n)} {}
+};
+
 Items items_of(const float* text, const float* image, std::int64_t n, std::int64_t d) {
   return {n, d, in_vectors<float>(d, text, image)};
 }
@@ -193,21 +207,31 @@ Grid both_sides(std::int64_t n) { return {2 * ((n + tile_side - 1) / tile_side),
 
 }  // namespace
 
+template <>
+std::int64_t info_nce_scratch<float>(std::int64_t n, bool, PairRectangles) {
+  return scratch_for<InfoNceMemory>(n);
+}
+template <>
+std::int64_t siglip_scratch<float>(std::int64_t n, bool, PairRectangles) {
+  return scratch_for<SigLipMemory>(n);
+}
+
 void info_nce(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
               const float* log_scale, float most, const std::int32_t* ids, std::int64_t n, std::int64_t d,
               float* scratch, MatmulPlans&, Stream stream) {
   constexpr const char* name = "info_nce";
-  float *const lse = scratch, *const positive = lse + 2 * n, *const share = positive + n, *const product = share + n;
+  ScratchParts parts(scratch);
+  const InfoNceMemory memory(parts, n);
   const Items items = items_of(text, image, n, d);
   const LogitScale scale{log_scale, most};
-  launch(name, positives_grid(n), stream, positives<float>, positive, share, text, image, Ids{ids}, n, d);
-  launch(name, both_sides(n), stream, info_nce_statistics, lse, text, image, scale, items);
-  launch(name, total_grid, stream, info_nce_total, loss, lse, positive, scale, n);
+  launch(name, positives_grid(n), stream, positives<float>, memory.positive, memory.share, text, image, Ids{ids}, n, d);
+  launch(name, both_sides(n), stream, info_nce_statistics, memory.lse, text, image, scale, items);
+  launch(name, total_grid, stream, info_nce_total, loss, memory.lse, memory.positive, scale, n);
   if (gradient.text == nullptr) return;
-  const InfoNce rule{lse, share, {ids}, scale, 1.0f / (2.0f * static_cast<float>(n)), n};
+  const InfoNce rule{memory.lse, memory.share, {ids}, scale, 1.0f / (2.0f * static_cast<float>(n)), n};
   launch(name, both_sides(n), stream, gradients<InfoNce>, gradient.text, gradient.image,
-         RowSums{nullptr, nullptr, product}, text, image, rule, items);
-  launch(name, total_grid, stream, scaled_total, gradient.scale, product, 1.0, n);
+         RowSums{nullptr, nullptr, memory.product}, text, image, rule, items);
+  launch(name, total_grid, stream, scaled_total, gradient.scale, memory.product, 1.0, n);
 }
 
 void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss, const float* log_scale, float most,
@@ -219,19 +243,20 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradient, const float*
                  const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
                  float* scratch, MatmulPlans&, Stream stream) {
   constexpr const char* name = "siglip_loss";
-  float *const losses = scratch, *const slope = losses + n, *const product = slope + n;
+  ScratchParts parts(scratch);
+  const RowSums sums = SigLipMemory(parts, n).sums;
   const SigLip rule{{ids}, {log_scale, HUGE_VALF}, bias, 1.0f / static_cast<float>(n)};
   Grid grid = both_sides(n);
   if (gradient.text == nullptr) grid.blocks /= 2;  // the texts' alone
-  launch(name, grid, stream, gradients<SigLip>, gradient.text, gradient.image, RowSums{losses, slope, product}, text,
-         image, rule, items_of(text, image, n, d));
+  launch(name, grid, stream, gradients<SigLip>, gradient.text, gradient.image, sums, text, image, rule,
+         items_of(text, image, n, d));
   const auto put_total = [&](float* y, const float* x, double factor) {
     launch(name, total_grid, stream, scaled_total, y, x, factor, n);
   };
-  put_total(loss, losses, 1 / static_cast<double>(n));
+  put_total(loss, sums.loss, 1 / static_cast<double>(n));
   if (gradient.text == nullptr) return;
-  put_total(gradient.scale, product, 1);
-  put_total(gradient.bias, slope, 1);
+  put_total(gradient.scale, sums.product, 1);
+  put_total(gradient.bias, sums.slope, 1);
 }
 
 }  // namespace clip::kernels::cuda

@@ -87,7 +87,7 @@ __device__ __forceinline__ Statistics statistics_along(const S& s, const Reverse
 template <class T>
 __global__ void __launch_bounds__(32 * most_warps)
     statistics(Parts<Statistics> parts, Embeddings<T> x, const float* tau, bool both, Rectangle area) {
-  Statistics* const rows = parts.begin<2>(x);
+  Statistics* const rows = parts.begin<2, T>(area);
   const Factors factors(tau);
   const int lane = static_cast<int>(threadIdx.x);
   each_step<2>(x, area, [&](Products& p, const Place<2>& place) {
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(32 * most_warps)
         if (lane / 4 == 0 && place.column(n, c) < place.others) parts.column(area, place, place.column(n, c)) = column;
       }
   });
-  parts.finish<2>(x, area);
+  parts.finish<2, T>(area);
 }
 
 __global__ void finish_statistics(Item* items, const Statistics* sums, std::int64_t n) {
@@ -130,7 +130,7 @@ __global__ void finish_statistics(Item* items, const Statistics* sums, std::int6
 template <class T>
 __global__ void __launch_bounds__(32 * most_warps)
     targets(Parts<Targets> parts, Embeddings<T> x, const Item* items, const float* tau, bool both, Rectangle area) {
-  Targets* const rows = parts.begin<2>(x);
+  Targets* const rows = parts.begin<2, T>(area);
   const Factors factors(tau);
   const int lane = static_cast<int>(threadIdx.x);
   each_step<2, true>(x, area, [&](Products& p, const Place<2>& place) {
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(32 * most_warps)
         parts.column(area, place, at) = column;
     }
   });
-  parts.finish<2>(x, area);
+  parts.finish<2, T>(area);
 }
 
 /// *loss = ln 2 sum (r + u) / 2n, and the items' c and u.
@@ -281,55 +281,73 @@ void sum_over_pairs(const char* name, Part* sums, const Parts<Part>& parts, cons
   each_rectangle(x.n, sizes.rows, sizes.wide, [&](Rectangle area, bool diagonal) {
     const Grid grid = grid_of<T, 2>(area, x.d, sizeof(Part));
     run(grid, area, !diagonal);
-    launch(name, items_grid(area.owns()), stream, add_parts<Part>, sums + area.own, parts.own, area.owns(), area.splits,
-           diagonal && area.own == 0);
-    if (!diagonal)
-      launch(name, items_grid(area.others()), stream, add_parts<Part>, sums + area.other, parts.other, area.others(),
-             grid.blocks / area.splits, area.own == 0);
+    const Addition<Part> rows{sums + area.own, parts.own, area.owns(), area.splits, diagonal && area.own == 0};
+    const Addition<Part> columns{sums + area.other, parts.other, diagonal ? 0 : area.others(),
+                                 grid.blocks / area.splits, area.own == 0};
+    launch(name, items_grid(rows.count + columns.count), stream, add_parts<Part>, rows, columns);
   });
 }
 
+template <class T>
+struct SoftTargetMemory {
+  Statistics* statistics;
+  Targets* targets;
+  Item* items;
+  Parts<Statistics> parts;
+  Parts<Targets> target_parts;  ///< in the same place, when statistics are done
+  double* totals;
+  Slopes<T> slopes{};
+  SoftTargetMemory(ScratchParts& memory, std::int64_t n, bool gradients, bool detach_targets, PairRectangles sizes)
+      : statistics(memory.take<Statistics>(n)), targets(memory.take<Targets>(n)), items(memory.take<Item>(n)) {
+    const std::int64_t rows = std::min(n, sizes.rows), blocks = (rows + own_items<2> - 1) / own_items<2>;
+    parts.own = memory.take<Statistics>(most_splits<2> * rows);
+    parts.other = memory.take<Statistics>(blocks * std::min(n, sizes.wide));
+    target_parts = {reinterpret_cast<Targets*>(parts.own), reinterpret_cast<Targets*>(parts.other)};
+    totals = memory.take<double>(most_splits<2> * blocks * totals_of_block);
+    if (!gradients) return;
+    const auto matrix = [&] { return memory.take<T>(rows * rows); };
+    slopes = {matrix(), matrix(), detach_targets ? nullptr : matrix()};
+  }
+};
+
 }  // namespace
 
-bool contrastive_fits(std::int64_t d) { return warps_that_fit<bf16, 2>(d, sizeof(Statistics)) > 0; }
+template <class T>
+std::int64_t soft_target_scratch(std::int64_t n, bool gradients, bool detach_targets, PairRectangles sizes) {
+  return scratch_for<SoftTargetMemory<T>>(n, gradients, detach_targets, sizes);
+}
 
 template <class T>
 void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const T* text, const T* image,
                       const float* temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
                       MatmulPlans& plans, Stream stream, PairRectangles sizes) {
   constexpr const char* name = "soft_target_loss";
-  const std::int64_t b = std::min(n, sizes.rows), blocks = (b + own_items<2> - 1) / own_items<2>;
-  ScratchParts memory(scratch);
   const Embeddings<T> x{text, image, n, d, in_vectors<T>(d, text, image)};
-  Statistics* const sums = memory.take<Statistics>(n);
-  Targets* const target_sums = memory.take<Targets>(n);
-  Item* const items = memory.take<Item>(n);
-  double* const totals = memory.take<double>(most_splits<2> * blocks * totals_of_block);
-  const Parts<Statistics> parts{memory.take<Statistics>(most_splits<2> * b),
-                                memory.take<Statistics>(blocks * std::min(n, sizes.wide))};
-  const Parts<Targets> target_parts{reinterpret_cast<Targets*>(parts.own), reinterpret_cast<Targets*>(parts.other)};
+  ScratchParts all_memory(scratch);
+  const SoftTargetMemory<T> memory(all_memory, n, gradient.text != nullptr, detach_targets, sizes);
+  Item* const items = memory.items;
 
-  sum_over_pairs(name, sums, parts, x, sizes, stream, [&](const Grid& grid, const Rectangle& area, bool both) {
-    launch(name, grid, stream, statistics<T>, parts, x, temperature, both, area);
-  });
-  launch(name, items_grid(n), stream, finish_statistics, items, sums, n);
-  sum_over_pairs(name, target_sums, target_parts, x, sizes, stream,
+  sum_over_pairs(name, memory.statistics, memory.parts, x, sizes, stream,
                  [&](const Grid& grid, const Rectangle& area, bool both) {
-                   launch(name, grid, stream, targets<T>, target_parts, x, items, temperature, both, area);
+                   launch(name, grid, stream, statistics<T>, memory.parts, x, temperature, both, area);
                  });
-  launch(name, total_grid, stream, finish_targets, loss, items, target_sums, n);
+  launch(name, items_grid(n), stream, finish_statistics, items, memory.statistics, n);
+  sum_over_pairs(name, memory.targets, memory.target_parts, x, sizes, stream,
+                 [&](const Grid& grid, const Rectangle& area, bool both) {
+                   launch(name, grid, stream, targets<T>, memory.target_parts, x, items, temperature, both, area);
+                 });
+  launch(name, total_grid, stream, finish_targets, loss, items, memory.targets, n);
   if (gradient.text == nullptr) return;
 
-  T *const forth = memory.take<T>(b * b), *const back = memory.take<T>(b * b);
-  T* const m = detach_targets ? nullptr : memory.take<T>(b * b);
+  T *const forth = memory.slopes.forth, *const back = memory.slopes.back, *const m = memory.slopes.m;
   const float mean = 1 / (2 * static_cast<float>(n));
   std::int64_t all = 0;
   each_rectangle(n, sizes.rows, sizes.rows, [&](Rectangle area, bool diagonal) {
     const Grid grid = grid_of<T, 2>(area, d);
     const bool first = diagonal && area.own == 0;
     if (first) all = grid.blocks;  // no rectangle has more
-    launch(name, grid, stream, slopes<T>, Slopes<T>{forth, diagonal ? nullptr : back, m}, totals, first, x, items,
-           temperature, area);
+    launch(name, grid, stream, slopes<T>, Slopes<T>{forth, diagonal ? nullptr : back, m}, memory.totals, first, x,
+           items, temperature, area);
     // to the gradients of i from rows of j, and to those of j from rows of i
     const auto add = [&](float* y, const T* slope, const T* rows, bool to_others, bool begin) {
       const std::int64_t to = to_others ? area.other : area.own, from = to_others ? area.own : area.other;
@@ -353,9 +371,12 @@ void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const T
     add(gradient.text, m, text, true, false);
     add(gradient.image, m, image, true, false);
   });
-  launch(name, total_grid, stream, total_temperature, gradient.scale, totals, temperature, detach_targets, all, n);
+  launch(name, total_grid, stream, total_temperature, gradient.scale, memory.totals, temperature, detach_targets, all,
+         n);
 }
 
+template std::int64_t soft_target_scratch<bf16>(std::int64_t, bool, bool, PairRectangles);
+template std::int64_t soft_target_scratch<f16>(std::int64_t, bool, bool, PairRectangles);
 template void soft_target_loss(float*, const ContrastiveGradients&, const bf16*, const bf16*, const float*, bool,
                                std::int64_t, std::int64_t, float*, MatmulPlans&, Stream, PairRectangles);
 template void soft_target_loss(float*, const ContrastiveGradients&, const f16*, const f16*, const float*, bool,

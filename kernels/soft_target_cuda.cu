@@ -19,6 +19,9 @@ using Memory = TileMemory<4, 3>;
 /// Of each item; [n] each.
 struct Sums {
   float *r, *q, *a, *x, *c, *w, *g_s, *h_a;
+  Sums(ScratchParts& parts, std::int64_t n) {
+    for (float** sum : {&r, &q, &a, &x, &c, &w, &g_s, &h_a}) *sum = parts.take<float>(n);
+  }
 };
 
 struct Pairs {
@@ -198,12 +201,17 @@ __global__ void __launch_bounds__(total_threads)
 
 }  // namespace
 
+template <>
+std::int64_t soft_target_scratch<float>(std::int64_t n, bool, bool, PairRectangles) {
+  return scratch_for<Sums>(n);
+}
+
 void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
                       const float* temperature, bool detach_targets, std::int64_t n, std::int64_t d, float* scratch,
                       MatmulPlans&, Stream stream) {
   constexpr const char* name = "soft_target_loss";
-  const auto part = [&](std::int64_t index) { return scratch + index * n; };
-  const Sums sums{part(0), part(1), part(2), part(3), part(4), part(5), part(6), part(7)};
+  ScratchParts parts(scratch);
+  const Sums sums(parts, n);
   const Items items{n, d, in_vectors<float>(d, text, image)};
   const Grid grid{(n + tile_side - 1) / tile_side, {tile_threads}, sizeof(Memory)};
   launch(name, grid, stream, statistics, sums, text, image, temperature, items);

@@ -9,6 +9,30 @@
 
 namespace clip::kernels::cuda {
 
+/// Hands out a loss's scratch memory part by part, each at a multiple of 256 bytes; of no memory it counts what they
+/// take. The parts of a loss are a struct, which the loss makes, and what says how much it needs makes of no memory.
+class ScratchParts {
+ public:
+  explicit ScratchParts(float* memory) : memory_(memory) {}
+  template <class V>
+  V* take(std::int64_t count) {
+    float* const part = memory_ == nullptr ? nullptr : memory_ + taken_;
+    taken_ += (count * static_cast<std::int64_t>(sizeof(V)) + 255) / 256 * 64;
+    return reinterpret_cast<V*>(part);
+  }
+  std::int64_t taken() const { return taken_; }
+
+ private:
+  float* memory_;
+  std::int64_t taken_ = 0;  // f32 elements
+};
+template <class Memory, class... Sizes>
+std::int64_t scratch_for(const Sizes&... sizes) {
+  ScratchParts parts(nullptr);
+  Memory(parts, sizes...);
+  return parts.taken();
+}
+
 /// s = e^min(*log, most); NaN unless *log is finite.
 struct LogitScale {
   const float* log;

@@ -6,15 +6,19 @@
 // those at a time, all against the 128: it copies 64 of their columns into a place of its own while it multiplies the
 // 64 before, and ends with [128, 32] products, 128 in each lane. What follows (exponentials, sums, gradients) is done
 // there. Warps wait for no other from the first row to the last, so that tensor cores are busy with one while another
-// has exponentials. The 128 and the 32 are of one matrix each (`Both` = 1: texts own, images are the others), or half
-// are texts and half images on both sides (2): then the products are all four of text and image, for 64 x 16 pairs.
+// has exponentials. Rows so long that fewer warps would have room beside them (on an H100 d > 544 to 608, on GPUs of
+// 99 KiB d > 128 to 144) pass through shared memory, too, 64 columns at a time, which all warps multiply together; so
+// any d will do. The 128 and the 32 are of one matrix each (`Both` = 1: texts own, images are the others), or half are
+// texts and half images on both sides (2): then the products are all four of text and image, for 64 x 16 pairs.
 //
 // Arithmetic. For each 16 columns a warp multiplies 128 x 32 x 16 (131,072 operations) with 128 + 32 rows of 32 bytes
 // read from shared memory and 32 rows written: 21.8 operations a byte, 2,796 a cycle at 128 bytes a cycle, 68 % of what
 // the tensor cores of an H100 do (4,096); mma.sync itself reaches about two thirds there, so neither waits much for the
 // other. From L2 come 32 rows for those 128 x 32: 128 operations a byte, 3.5 TB/s at 450 TFLOP/s. Exponentials, two a
 // product for 2 d operations and 16 a cycle, are 128 x 32 x 2 / 16 = 512 cycles of a tile's 131,072 (d / 16) / 2,796 =
-// 47 (d / 16), all of an SM.
+// 47 (d / 16), all of an SM. Where own rows pass, 128 + 256 rows come from L2 for 128 x 256 products, 85 operations a
+// byte; another 16 rows are written for each warp's 32, 19.7 operations a byte of shared memory; and all warps have
+// their exponentials at one time: 512 cycles beside a tile's 52 (d / 16) are 20 % more at d = 768, 8 % at 2,048.
 #include "kernels/device/async_copy.cuh"
 #include "kernels/device/contrastive.cuh"
 #include "kernels/device/exp2.cuh"
@@ -46,41 +50,50 @@ struct Embeddings {
   }
 };
 
-/// The pairs (i, j) that a launch makes: i from `own` to `own_end`, j from `other` to `other_end`.
+/// The pairs (i, j) that a launch makes: i from `own` to `own_end`, j from `other` to `other_end`; and how it shares
+/// them out, which `grid_of` says.
 struct Rectangle {
   std::int64_t own, own_end, other, other_end;
-  int splits = 1;  ///< into how many blocks the others of each own block are shared out
+  int splits = 1;       ///< into how many blocks the others of each own block are shared out
+  int own_columns = 0;  ///< of own rows that are in shared memory at once: all, or 128, which is two chunks
   __host__ __device__ std::int64_t owns() const { return own_end - own; }
   __host__ __device__ std::int64_t others() const { return other_end - other; }
 };
 
-/// Elements of a row in shared memory: the 8 at the end put eight rows into different banks.
-__host__ __device__ constexpr std::int64_t own_stride(std::int64_t d) { return (d + 15) / 16 * 16 + 8; }
+/// A block's shared memory: own rows, then two places for each warp's steps, then what it keeps of each own item. The 8
+/// at the end of a row put eight rows into different banks.
 template <class T>
 using Step = Panel<T, step_rows>;
-/// Shared memory of a block whose warps each keep `part` bytes for each item it owns.
+__host__ __device__ constexpr int own_stride(int own_columns) { return own_columns + 8; }
+template <class T>
+__device__ Step<T>* steps_of_block(const Rectangle& area) {
+  return reinterpret_cast<Step<T>*>(&shared_as<T>() + block_rows * own_stride(area.own_columns));
+}
 template <class T, int Both>
-constexpr std::int64_t block_bytes(std::int64_t d, std::int64_t warps, std::size_t part) {
-  return static_cast<std::int64_t>(sizeof(T)) * block_rows * own_stride(d) +
+constexpr std::int64_t block_bytes(int own_columns, std::int64_t warps, std::size_t part) {
+  return static_cast<std::int64_t>(sizeof(T)) * block_rows * own_stride(own_columns) +
          warps * static_cast<std::int64_t>(2 * sizeof(Step<T>) + own_items<Both> * part);
 }
-/// How many warps the shared memory of the current GPU has room for.
-template <class T, int Both>
-std::int64_t warps_that_fit(std::int64_t d, std::size_t part) {
-  const auto most = static_cast<std::int64_t>(most_shared_bytes("contrastive_loss"));
-  const std::int64_t none = block_bytes<T, Both>(d, 0, part), each = block_bytes<T, Both>(d, 1, part) - none;
-  return std::clamp<std::int64_t>((most - none) / each, 0, most_warps);
-}
+/// Columns of rows as they are multiplied, zeros at the end.
+__host__ __device__ constexpr int whole_depth(std::int64_t d) { return static_cast<int>((d + 15) / 16 * 16); }
 
 /// A launch over a rectangle. 128 blocks, one for each of an H100's multiprocessors but four, where it has 4096 rows.
+/// Own rows stay in shared memory whole where this leaves room for as many warps as if they passed through it.
 template <class T, int Both>
 Grid grid_of(Rectangle& area, std::int64_t d, std::size_t part = 0) {
-  const std::int64_t warps = warps_that_fit<T, Both>(d, part);
+  const auto most = static_cast<std::int64_t>(most_shared_bytes("contrastive_loss"));
+  const auto warps_beside = [&](int own_columns) {
+    const std::int64_t none = block_bytes<T, Both>(own_columns, 0, part);
+    return std::clamp<std::int64_t>((most - none) / (block_bytes<T, Both>(own_columns, 1, part) - none), 0, most_warps);
+  };
+  const int all = whole_depth(d), some = std::min(all, 2 * step_depth);
+  area.own_columns = warps_beside(all) == warps_beside(some) ? all : some;
+  const std::int64_t warps = warps_beside(area.own_columns);
   const std::int64_t steps = (area.others() + step_items<Both> - 1) / step_items<Both>;
   area.splits = static_cast<int>(std::clamp<std::int64_t>((steps + warps - 1) / warps, 1, most_splits<Both>));
   return {(area.owns() + own_items<Both> - 1) / own_items<Both> * area.splits,
           {32, static_cast<unsigned>(warps)},
-          static_cast<std::size_t>(block_bytes<T, Both>(d, warps, part))};
+          static_cast<std::size_t>(block_bytes<T, Both>(area.own_columns, warps, part))};
 }
 
 /// What a lane has of [128, 32] products: at[m][n][e] is in row 16 m + lane_row(e), column 8 n + lane_column(0, e).
@@ -134,45 +147,55 @@ template <int Both, bool Same = false, class T, class F>
 __device__ __forceinline__ void each_step(const Embeddings<T>& x, const Rectangle& area, const F& f) {
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
   const int warps = static_cast<int>(blockDim.y), thread = warp * 32 + lane;
-  const int stride = static_cast<int>(own_stride(x.d)), depth = stride - 8;
+  const int depth = whole_depth(x.d), stride = own_stride(area.own_columns);
+  const bool passing = area.own_columns < depth;  // own rows come chunk by chunk, to all warps at once
   T* const own = &shared_as<T>();
-  Step<T>* const place = reinterpret_cast<Step<T>*>(own + block_rows * stride) + 2 * warp;
+  Step<T>* const place = steps_of_block<T>(area) + 2 * warp;
   const int split = static_cast<int>(blockIdx.x) % area.splits, leap = area.splits * warps;
   const std::int64_t first = area.own + std::int64_t{blockIdx.x} / area.splits * own_items<Both>;
   const std::int64_t steps = (area.others() + step_items<Both> - 1) / step_items<Both>;
+  const int owns = static_cast<int>(std::min<std::int64_t>(area.own_end - first, own_items<Both>));
 
-  const auto begin_copy = [&](std::int64_t step, int from, int which) {
-    const std::int64_t other = area.other + step * step_items<Both>;
-    const int left = static_cast<int>(std::min<std::int64_t>(area.other_end - other, step_items<Both>));
+  const auto copy_own = [&](T* to, int from, int columns) {
+    for (int i = thread; i < block_rows * (columns / 8); i += 32 * warps) {
+      const int row = i / (columns / 8), column = i % (columns / 8) * 8;
+      copy_eight(to + row * stride + column, x.template row<Both>(true, own_items<Both>, first, row), from + column,
+                 row % own_items<Both> < owns, x);
+    }
+  };
+  const auto begin_copy = [&](std::int64_t round, int from, int which) {
+    if (passing) copy_own(own + which * step_depth, from, step_depth);
+    const std::int64_t other = area.other + (round + warp) * step_items<Both>;
+    const int left = static_cast<int>(std::clamp<std::int64_t>(area.other_end - other, 0, step_items<Both>));
 #pragma unroll
     for (int r = lane / 8; r < step_rows; r += 4)
       copy_eight(&place[which].rows[r][lane % 8 * 8], x.template row<Both>(false, step_items<Both>, other, r),
                  from + lane % 8 * 8, r % step_items<Both> < left, x);
   };
-  std::int64_t step = split * warps + warp;
-  if (step < steps) begin_copy(step, 0, 0);
-  const int owns = static_cast<int>(std::min<std::int64_t>(area.own_end - first, own_items<Both>));
-  for (int i = thread; i < block_rows * (depth / 8); i += 32 * warps) {
-    const int row = i / (depth / 8), from = i % (depth / 8) * 8;
-    copy_eight(own + row * stride + from, x.template row<Both>(true, own_items<Both>, first, row), from,
-               row % own_items<Both> < owns, x);
-  }
+  if (!passing) copy_own(own, 0, depth);
+  begin_copy(split * warps, 0, 0);
   wait_for_copies();
   __syncthreads();
 
   int which = 0;
-  for (; step < steps; step += leap) {
+  for (std::int64_t round = split * warps; round < steps; round += leap) {
+    const bool busy = round + warp < steps;
     Products sums{};
     for (int from = 0; from < depth; from += step_depth, which ^= 1) {
       wait_for_copies();
-      __syncwarp();  // all lanes' copies are there, and the place of the next has been read
+      // all copies are there, those of other lanes and where rows pass of other warps, and the places of the next read
+      if (passing)
+        __syncthreads();
+      else
+        __syncwarp();
       if (from + step_depth < depth)
-        begin_copy(step, from + step_depth, which ^ 1);
-      else if (step + leap < steps)
-        begin_copy(step + leap, 0, which ^ 1);
-      multiply<Same>(sums, own + from, stride, place[which], depth - from);
+        begin_copy(round, from + step_depth, which ^ 1);
+      else if (round + leap < steps)
+        begin_copy(round + leap, 0, which ^ 1);
+      if (busy) multiply<Same>(sums, own + (passing ? which * step_depth : from), stride, place[which], depth - from);
     }
-    const std::int64_t other = area.other + step * step_items<Both>;
+    if (!busy) continue;
+    const std::int64_t other = area.other + (round + warp) * step_items<Both>;
     const int others = static_cast<int>(std::min<std::int64_t>(area.other_end - other, step_items<Both>));
     f(sums, Place<Both>{first, other, owns, others});
   }
@@ -184,21 +207,6 @@ void each_range(std::int64_t first, std::int64_t n, std::int64_t step, const F& 
   for (; first < n; first += step) f(first, std::min(first + step, n));
 }
 
-/// Hands out parts of a loss's scratch memory, each at a multiple of 256 bytes.
-class ScratchParts {
- public:
-  explicit ScratchParts(float* memory) : at_(memory) {}
-  template <class V>
-  V* take(std::int64_t count) {
-    V* const part = reinterpret_cast<V*>(at_);
-    at_ += (count * static_cast<std::int64_t>(sizeof(V)) + 255) / 256 * 64;
-    return part;
-  }
-
- private:
-  float* at_;
-};
-
 // Sums over rows and columns of a rectangle. A Part has `add`, and is neutral when made. Warps keep one for each item
 // their block owns, in shared memory; blocks leave the sums of their rows and columns in `own` [splits, owns] and
 // `other` [own blocks, others], and add_parts adds these to the totals of items, in order.
@@ -207,17 +215,16 @@ template <class Part>
 struct Parts {
   Part *own, *other;
 
-  /// This warp's, in shared memory.
+  /// A warp's, in shared memory.
   template <int Both, class T>
-  __device__ static Part* of_warp(const Embeddings<T>& x, unsigned warp) {
-    T* const steps = &shared_as<T>() + block_rows * own_stride(x.d);
-    return reinterpret_cast<Part*>(reinterpret_cast<Step<T>*>(steps) + 2 * blockDim.y) + warp * own_items<Both>;
+  __device__ static Part* of_warp(const Rectangle& area, unsigned warp) {
+    return reinterpret_cast<Part*>(steps_of_block<T>(area) + 2 * blockDim.y) + warp * own_items<Both>;
   }
+  /// This warp's. To be called before each_step, which has a barrier before anything is added.
   template <int Both, class T>
-  __device__ static Part* begin(const Embeddings<T>& x) {
-    Part* const mine = of_warp<Both>(x, threadIdx.y);
+  __device__ static Part* begin(const Rectangle& area) {
+    Part* const mine = of_warp<Both, T>(area, threadIdx.y);
     for (int i = static_cast<int>(threadIdx.x); i < own_items<Both>; i += 32) mine[i] = Part();
-    __syncwarp();
     return mine;
   }
   /// Of a column of the place.
@@ -226,26 +233,39 @@ struct Parts {
     return other[std::int64_t{blockIdx.x} / area.splits * area.others() + place.other - area.other + column];
   }
   template <int Both, class T>
-  __device__ void finish(const Embeddings<T>& x, const Rectangle& area) const {
+  __device__ void finish(const Rectangle& area) const {
     __syncthreads();
     const std::int64_t first = std::int64_t{blockIdx.x} / area.splits * own_items<Both>;
     for (int i = static_cast<int>(threadIdx.y * 32 + threadIdx.x); i < own_items<Both> && first + i < area.owns();
          i += static_cast<int>(32 * blockDim.y)) {
       Part sum;
-      for (unsigned warp = 0; warp < blockDim.y; ++warp) sum.add(of_warp<Both>(x, warp)[i]);
+      for (unsigned warp = 0; warp < blockDim.y; ++warp) sum.add(of_warp<Both, T>(area, warp)[i]);
       own[std::int64_t{blockIdx.x} % area.splits * area.owns() + first + i] = sum;
     }
   }
 };
 
-/// total [count] = the sum of parts [sets, count], and of what it was unless that is `fresh`.
+/// What add_parts does: total [count] = the sum of parts [sets, count], and of what it was unless that is `fresh`.
 template <class Part>
-__global__ void add_parts(Part* total, const Part* parts, std::int64_t count, std::int64_t sets, bool fresh) {
+struct Addition {
+  Part* total;
+  const Part* parts;
+  std::int64_t count, sets;
+  bool fresh;
+};
+template <class Part>
+__global__ void add_parts(Addition<Part> rows, Addition<Part> columns) {
+  const auto add = [](const Addition<Part>& to, std::int64_t i) {
+    if (i >= to.count) return;
+    Part sum = to.fresh ? Part() : to.total[i];
+    for (std::int64_t s = 0; s < to.sets; ++s) sum.add(to.parts[s * to.count + i]);
+    to.total[i] = sum;
+  };
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  Part sum = fresh ? Part() : total[i];
-  for (std::int64_t s = 0; s < sets; ++s) sum.add(parts[s * count + i]);
-  total[i] = sum;
+  if (i < rows.count)
+    add(rows, i);
+  else
+    add(columns, i - rows.count);
 }
 inline Grid items_grid(std::int64_t count) { return {(count + 255) / 256, {256}}; }
 

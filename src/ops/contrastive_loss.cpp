@@ -39,14 +39,8 @@ float finite(const Tensor& t, const char* op, const char* what) {
   return value;
 }
 
-/// Rows as kernels take them: 16 bits as they are where the GPU has kernels for them, otherwise f32.
-Tensor operand(const Tensor& x, const char* op) {
-  bool fits = false;
-  on_device(
-      x.device(), op, [] {},
-      [&](auto) { fits = x.dtype() != dtype::f32 && kernels::cuda::contrastive_fits(x.shape(1)); });
-  return fits ? x : to(x, dtype::f32);
-}
+/// Rows as kernels take them: the CPU's are f32.
+Tensor operand(const Tensor& x) { return x.device().is_cpu() ? to(x, dtype::f32) : x; }
 
 /// Which pairs are each other's positives.
 void check_ids(const Tensor& ids, const Tensor& text, const char* op) {
@@ -123,7 +117,7 @@ Tensor soft_target_loss(const Tensor& text, const Tensor& image, const Tensor& t
   constexpr const char* op = "soft_target_loss";
   check_pairs(text, image, op);
   check_number(temperature, text, op, "a temperature");
-  const Tensor t = operand(text, op), v = operand(image, op);
+  const Tensor t = operand(text), v = operand(image);
   const std::int64_t n = t.shape(0), d = t.shape(1);
   const bool gradients = recording(t, v, temperature);
   Result result(t, gradients);
@@ -158,7 +152,7 @@ Tensor info_nce(const Tensor& text, const Tensor& image, const Tensor& logit_sca
   check_pairs(text, image, op);
   check_number(logit_scale, text, op, "a logit scale");
   check_ids(ids, text, op);
-  const Tensor t = operand(text, op), v = operand(image, op);
+  const Tensor t = operand(text), v = operand(image);
   const std::int64_t n = t.shape(0), d = t.shape(1);
   const bool gradients = recording(t, v, logit_scale);
   Result result(t, gradients);
@@ -176,7 +170,7 @@ Tensor info_nce(const Tensor& text, const Tensor& image, const Tensor& logit_sca
       [&](auto stream) {
         const IdsThere positive(ids, t.device());
         dispatch_float(t.dtype(), op, [&]<class T>() {
-          Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
+          Tensor scratch = scratch_of(kernels::cuda::info_nce_scratch<T>(n, gradients), t);
           kernels::cuda::info_nce(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(), max_logit_scale,
                                   positive.pointer(), n, d, scratch.mutable_data<float>(), matmul_plans(t.device()),
                                   stream);
@@ -208,7 +202,7 @@ Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_
   check_number(logit_scale, text, op, "a logit scale");
   check_number(logit_bias, text, op, "a logit bias");
   check_ids(ids, text, op);
-  const Tensor t = operand(text, op), v = operand(image, op);
+  const Tensor t = operand(text), v = operand(image);
   const std::int64_t n = t.shape(0), d = t.shape(1);
   const bool gradients = recording(t, v, logit_scale, logit_bias);
   Result result(t, gradients);
@@ -226,7 +220,7 @@ Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_
       [&](auto stream) {
         const IdsThere positive(ids, t.device());
         dispatch_float(t.dtype(), op, [&]<class T>() {
-          Tensor scratch = scratch_of(kernels::cuda::contrastive_scratch<T>(n, gradients), t);
+          Tensor scratch = scratch_of(kernels::cuda::siglip_scratch<T>(n, gradients), t);
           kernels::cuda::siglip_loss(loss, out, t.data<T>(), v.data<T>(), logit_scale.data<float>(),
                                      logit_bias.data<float>(), positive.pointer(), n, d, scratch.mutable_data<float>(),
                                      matmul_plans(t.device()), stream);

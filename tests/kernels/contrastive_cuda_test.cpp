@@ -204,7 +204,7 @@ class Pairs {
   }
   void info_nce(bool gradients, double log_scale, const std::vector<std::int32_t>* ids,
                 cuda::PairRectangles sizes = {}) {
-    DeviceArray<float> scratch(cuda::contrastive_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
+    DeviceArray<float> scratch(cuda::info_nce_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
     DeviceArray<std::int32_t> id(ids == nullptr ? std::vector<std::int32_t>{} : *ids);
     const auto run = [&](auto... more) {
       cuda::info_nce(loss_.data(), outputs(gradients), text_.data(), image_.data(), number.data(), 4.6f,
@@ -217,7 +217,7 @@ class Pairs {
   }
   void siglip(bool gradients, double log_scale, double bias, const std::vector<std::int32_t>* ids,
               cuda::PairRectangles sizes = {}) {
-    DeviceArray<float> scratch(cuda::contrastive_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
+    DeviceArray<float> scratch(cuda::siglip_scratch<T>(n_, gradients, sizes)), number(one(log_scale));
     DeviceArray<float> shift(one(bias));
     DeviceArray<std::int32_t> id(ids == nullptr ? std::vector<std::int32_t>{} : *ids);
     const auto run = [&](auto... more) {
@@ -341,6 +341,32 @@ TEST_CASE("CUDA contrastive losses in many rectangles", "[kernels][cuda]") {
   for (const bool detached : {true, false})
     pairs.check_loss([&](bool gradients) { pairs.soft_targets(gradients, 1.5, detached, sizes); },
                      naive.soft_targets(1.5, detached));
+}
+
+/// On the host executor: a GPU with so much shared memory for a block.
+class SharedMemoryOf {
+ public:
+  explicit SharedMemoryOf(int bytes) { setenv("CLIP_HOST_CUDA_SHARED", std::to_string(bytes).c_str(), 1); }
+  ~SharedMemoryOf() { unsetenv("CLIP_HOST_CUDA_SHARED"); }
+  SharedMemoryOf(const SharedMemoryOf&) = delete;
+  SharedMemoryOf& operator=(const SharedMemoryOf&) = delete;
+};
+
+TEST_CASE("CUDA contrastive losses of rows that pass through shared memory", "[kernels][cuda]") {
+  if (!have_device()) return;
+  const auto check = [](auto pairs, std::int64_t n, bool detached) {
+    const std::vector<std::int32_t> ids = some_ids(n);
+    const Naive naive = pairs.naive();
+    pairs.check_loss([&](bool gradients) { pairs.info_nce(gradients, 1, &ids); }, naive.info_nce(std::exp(1), ids));
+    pairs.check_loss([&](bool gradients) { pairs.siglip(gradients, 1, -1, &ids); }, naive.siglip(std::exp(1), -1, ids));
+    pairs.check_loss([&](bool gradients) { pairs.soft_targets(gradients, 0.7, detached); },
+                     naive.soft_targets(0.7, detached));
+  };
+  check(Pairs<bf16>(34, 632, 0.2), 34, false);
+  check(Pairs<f16>(5, 2048, 0.1), 5, true);
+  check(Pairs<bf16>(3, 1025, 0.2), 3, false);
+  const SharedMemoryOf one_warp(48 * 1024);  // which is at work more than once
+  check(Pairs<bf16>(140, 184, 0.3), 140, false);
 }
 
 TEST_CASE("CUDA contrastive losses of logits in the hundreds", "[kernels][cuda]") {

@@ -43,7 +43,7 @@ AttentionScratch attention_backward_scratch(const AttentionShape& shape);
 template <class T>
 void attention_forward(T* y, float* lse, const T* q, const T* k, const T* v, const AttentionShape& shape,
                        float* scratch, std::int64_t workers);
-/// Where dq, or dk and dv both, are null, they are not computed.
+/// Where dq, dk or dv are null, they are not computed.
 template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dy, const T* q, const T* k, const T* v, const T* y,
                         const float* lse, const AttentionShape& shape, float* scratch, std::int64_t workers);
@@ -56,7 +56,7 @@ namespace cuda {
 template <class T>
 void attention_forward(T* y, float* lse, const T* q, const T* k, const T* v, const AttentionShape& shape,
                        Stream stream);
-/// `delta` is scratch of the size of `lse`. Where dq, or dk and dv both, are null, they are not computed.
+/// `delta` is scratch of the size of `lse`. Where dq, dk or dv are null, they are not computed.
 template <class T>
 void attention_backward(T* dq, T* dk, T* dv, const T* dy, const T* q, const T* k, const T* v, const T* y,
                         const float* lse, const AttentionShape& shape, float* delta, Stream stream);

@@ -144,13 +144,10 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
   for (std::int64_t i = 0; i < sequence.queries; ++i) delta[i] = dot(dy_rows[i], y_rows[i], dim);
   std::fill(dqueries, dqueries + round_up(sequence.queries, 4) * padded, 0.0f);
   float factors[tile_rows];
-  const bool keys_wanted = dk != nullptr;
-  if (keys_wanted && sequence.mask != nullptr)  // no tile has the hidden keys
-    for (std::int64_t j = 0; j < sequence.keys; ++j) {
-      T *dk_row = rows_of(dk, sequence.first_key, head, shape)[j],
-        *dv_row = rows_of(dv, sequence.first_key, head, shape)[j];
-      std::fill(dk_row, dk_row + dim, T(0.0f));
-      std::fill(dv_row, dv_row + dim, T(0.0f));
+  for (T* out : {dk, dv})
+    for (std::int64_t j = 0; out != nullptr && sequence.mask != nullptr && j < sequence.keys; ++j) {
+      T* const row = rows_of(out, sequence.first_key, head, shape)[j];  // no tile has the hidden keys
+      std::fill(row, row + dim, T(0.0f));
     }
 
   KeyTile tile;
@@ -184,19 +181,18 @@ CLIP_INLINE void backward_head(T* dq, T* dk, T* dv, const T* dy, const T* q, con
         if (shape.dropout.p > 0)
           for (std::int64_t j = 0; j < tile.count; ++j) p[i * tile_rows + j] *= factors[j];
       }
-      if (keys_wanted) {
-        tile_product(dvalues, padded, {p, 1, tile_rows}, dys, padded, key_rows, padded, count, true);
+      if (dv != nullptr) tile_product(dvalues, padded, {p, 1, tile_rows}, dys, padded, key_rows, padded, count, true);
+      if (dk != nullptr)
         tile_product(dkeys, padded, {ds, 1, tile_rows}, queries, padded, key_rows, padded, count, true);
-      }
       if (dq != nullptr)
         tile_product(dqueries + first * padded, padded, {ds, tile_rows, 1}, keys, padded, query_rows, padded,
                      tile.count, true);
     }
-    if (keys_wanted)
-      for (std::int64_t j = 0; j < tile.count; ++j) {
-        write_row(rows_of(dk, sequence.first_key, head, shape)[tile.key[j]], dkeys + j * padded, dim);
+    for (std::int64_t j = 0; j < tile.count; ++j) {
+      if (dk != nullptr) write_row(rows_of(dk, sequence.first_key, head, shape)[tile.key[j]], dkeys + j * padded, dim);
+      if (dv != nullptr)
         write_row(rows_of(dv, sequence.first_key, head, shape)[tile.key[j]], dvalues + j * padded, dim);
-      }
+    }
   }
   if (dq != nullptr)
     for (std::int64_t i = 0; i < sequence.queries; ++i)

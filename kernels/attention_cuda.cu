@@ -210,16 +210,22 @@ __global__ void __launch_bounds__(panel_threads) key_gradients(T* dk, T* dv, Inp
       differentiate(s, tile[1].at[n][e], scale, memory.lse[i], memory.delta[i], seen.at(n, e));
     });
     if (dropping) drop(tile[0], kept, call.dropped.scale);
-    const auto& dy_columns = columns_of(memory.panels.other[1], other[1], block.column);
-    add_rows(dv_sum, left_factor(memory.strips, tile[0]), dy_columns, count, columns);
-    const auto& q_columns = columns_of(memory.panels.other[0], other[0], block.column);
-    add_rows(dk_sum, left_factor(memory.strips, tile[1]), q_columns, count, columns);
+    if (dv != nullptr) {
+      const auto& dy_columns = columns_of(memory.panels.other[1], other[1], block.column);
+      add_rows(dv_sum, left_factor(memory.strips, tile[0]), dy_columns, count, columns);
+    }
+    if (dk != nullptr) {
+      const auto& q_columns = columns_of(memory.panels.other[0], other[0], block.column);
+      add_rows(dk_sum, left_factor(memory.strips, tile[1]), q_columns, count, columns);
+    }
   }
   const std::uint64_t there = low_bits(block.keys - block.first);
-  write_tile(rows_of(dk, block.first_key + block.first, there, call, block), block.column, memory.panels.own[0], dk_sum,
-             shape.scale);
-  write_tile(rows_of(dv, block.first_key + block.first, there, call, block), block.column, memory.panels.own[1], dv_sum,
-             1.0f);
+  if (dk != nullptr)
+    write_tile(rows_of(dk, block.first_key + block.first, there, call, block), block.column, memory.panels.own[0],
+               dk_sum, shape.scale);
+  if (dv != nullptr)
+    write_tile(rows_of(dv, block.first_key + block.first, there, call, block), block.column, memory.panels.own[1],
+               dv_sum, 1.0f);
 }
 
 }  // namespace
@@ -241,7 +247,8 @@ void attention_backward(T* dq, T* dk, T* dv, const T* dy, const T* q, const T* k
          dy, y, call);
   constexpr std::size_t bytes = sizeof(BackwardMemory<T>);
   if (dq != nullptr) launch(name, grid_of(shape, shape.queries, bytes), stream, query_gradient<T>, dq, in, call);
-  if (dk != nullptr) launch(name, grid_of(shape, shape.keys, bytes), stream, key_gradients<T>, dk, dv, in, call);
+  if (dk != nullptr || dv != nullptr)
+    launch(name, grid_of(shape, shape.keys, bytes), stream, key_gradients<T>, dk, dv, in, call);
 }
 
 template void attention_forward(float*, float*, const float*, const float*, const float*, const AttentionShape&,

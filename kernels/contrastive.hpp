@@ -13,7 +13,6 @@
 //                  dT = G V / tau + (tau / 2) (H + H^T) T,   dV = G^T T / tau + (tau / 2) (H + H^T) V
 //   InfoNCE        S = s T V^T,  P_ij = 1 / count(id_i) where id_i = id_j, else 0: the same loss with c = 1
 //   SigLIP         S = s T V^T + b,  L = sum_ij log(1 + exp(-z_ij S_ij)) / n,  z_ij = 1 where id_i = id_j, else -1
-#include <algorithm>
 #include <cstdint>
 
 #include "kernels/stream.hpp"

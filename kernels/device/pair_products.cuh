@@ -19,6 +19,8 @@
 // 47 (d / 16), all of an SM. Where own rows pass, 128 + 256 rows come from L2 for 128 x 256 products, 85 operations a
 // byte; another 16 rows are written for each warp's 32, 19.7 operations a byte of shared memory; and all warps have
 // their exponentials at one time: 512 cycles beside a tile's 52 (d / 16) are 20 % more at d = 768, 8 % at 2,048.
+#include <algorithm>
+
 #include "kernels/device/async_copy.cuh"
 #include "kernels/device/contrastive.cuh"
 #include "kernels/device/exp2.cuh"

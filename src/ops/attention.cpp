@@ -114,12 +114,11 @@ struct Saved {
 
 Grads attention_backward(const Tensor& dy, const Saved& saved) {
   const Tensor &q = saved.q, &k = saved.k, &v = saved.v;
-  const bool keys = k.needs_grad() || v.needs_grad();
-  Tensor dq = q.needs_grad() ? empty_like(q) : Tensor();
-  Tensor dk = keys ? empty_like(k) : Tensor(), dv = keys ? empty_like(v) : Tensor();
+  const auto wanted = [](const Tensor& x) { return x.needs_grad() ? empty_like(x) : Tensor(); };
+  Tensor dq = wanted(q), dk = wanted(k), dv = wanted(v);
   dispatch_float(q.dtype(), "attention", [&]<class T>() {
-    T* dq_out = dq.defined() ? dq.mutable_data<T>() : nullptr;
-    T *dk_out = keys ? dk.mutable_data<T>() : nullptr, *dv_out = keys ? dv.mutable_data<T>() : nullptr;
+    const auto out = [](Tensor& d) { return d.defined() ? d.mutable_data<T>() : nullptr; };
+    T *const dq_out = out(dq), *const dk_out = out(dk), *const dv_out = out(dv);
     on_device(
         q.device(), "attention",
         [&] {

@@ -1,5 +1,6 @@
 #include "clip/ops/contrastive_loss.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <unordered_map>

@@ -174,27 +174,32 @@ TEST_CASE("CUDA attention", "[kernels][cuda]") {
                                  .scale = static_cast<float>(scale),
                                  .dropout = {c.dropout, seed, offset}};
       DeviceArray<T> qs(q, c.shift), ks(k, c.shift), vs(v, c.shift), dys(dy, c.shift);
-      const auto run = [&](bool queries, bool keys) {
+      const auto run = [&](bool queries, bool keys, bool values) {
         DeviceArray<T> y(n, c.shift), dq(n, c.shift), dk(m, c.shift), dv(m, c.shift);
         DeviceArray<float> lse(rows), delta(rows);
         cuda::attention_forward(y.data(), lse.data(), qs.data(), ks.data(), vs.data(), shape, nullptr);
-        cuda::attention_backward(queries ? dq.data() : nullptr, keys ? dk.data() : nullptr, keys ? dv.data() : nullptr,
-                                 dys.data(), qs.data(), ks.data(), vs.data(), y.data(), lse.data(), shape, delta.data(),
-                                 nullptr);
+        cuda::attention_backward(queries ? dq.data() : nullptr, keys ? dk.data() : nullptr,
+                                 values ? dv.data() : nullptr, dys.data(), qs.data(), ks.data(), vs.data(), y.data(),
+                                 lse.data(), shape, delta.data(), nullptr);
         return std::tuple(y.read(), lse.read(), dq.read(), dk.read(), dv.read());
       };
-      const auto [y, lse, dq, dk, dv] = run(true, true);
+      const auto [y, lse, dq, dk, dv] = run(true, true, true);
       CHECK(relative_error(y, e.y) <= 2 * rounding<T>);
       CHECK(relative_error(lse, e.lse) <= 1e-5);
       CHECK(relative_error(dq, e.dq) <= 2 * rounding<T>);
       CHECK(relative_error(dk, e.dk) <= 2 * rounding<T>);
       CHECK(relative_error(dv, e.dv) <= 2 * rounding<T>);
       if (&c != &cases[1]) continue;
-      CHECK(same_bits(std::get<2>(run(true, false)), dq));
-      const auto of_keys = run(false, true);
-      CHECK(same_bits(std::get<0>(of_keys), y));
+      const std::vector<T> none = DeviceArray<T>(m).read();
+      const auto of_queries = run(true, false, false), of_keys = run(false, true, false),
+                 of_values = run(false, false, true);
+      CHECK(same_bits(std::get<2>(of_queries), dq));
+      CHECK(same_bits(std::get<3>(of_queries), none));
+      CHECK(same_bits(std::get<4>(of_queries), none));
       CHECK(same_bits(std::get<3>(of_keys), dk));
-      CHECK(same_bits(std::get<4>(of_keys), dv));
+      CHECK(same_bits(std::get<4>(of_keys), none));
+      CHECK(same_bits(std::get<3>(of_values), none));
+      CHECK(same_bits(std::get<4>(of_values), dv));
     }
   });
 }

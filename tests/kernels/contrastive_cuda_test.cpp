@@ -1,5 +1,6 @@
 #include "kernels/contrastive.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <numeric>
 

@@ -231,10 +231,11 @@ TEST_CASE("attention is the same for any number of threads", "[ops]") {
 
 TEST_CASE("attention computes only the gradients that are needed", "[ops]") {
   const std::vector<Array> in = random_inputs({1, 9, 2, 4}, {1, 9, 2, 4});
+  const Tensor mask = Tensor::from(std::vector<std::uint8_t>{1, 1, 0, 1, 1, 1, 0, 1, 1}, {1, 9});
   const auto run = [&](bool of_q, bool of_k, bool of_v) {
     std::vector<Tensor> t{to_tensor(in[0]).requires_grad(of_q), to_tensor(in[1]).requires_grad(of_k),
                           to_tensor(in[2]).requires_grad(of_v)};
-    const Tensor y = attention(t[0], t[1], t[2]);
+    const Tensor y = attention(t[0], t[1], t[2], {.mask = mask});
     backward(y, ones(y.shape()));
     return t;
   };

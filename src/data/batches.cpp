@@ -24,7 +24,8 @@ Sampler::Sampler(std::vector<std::int32_t> items, const SamplerOptions& options,
         " and ", options_.batch);
   check(batches_per_epoch() > 0, "sampler", "all ", count_, " items would be dropped as the last batch of ",
         options_.batch);
-  check(options_.shuffle || groups_.empty(), "sampler", "expected no groups where items are not shuffled");
+  check(options_.shuffle || groups_.empty(), "sampler", "expected no groups where items are not shuffled, got ",
+        groups_.size());
   shuffle();
 }
 

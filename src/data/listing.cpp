@@ -67,10 +67,10 @@ Listing list_kaggle(std::string_view csv, const std::filesystem::path& file) {
   std::vector<std::string> header = rows.fields();
   const auto column = [&](const char* name) {
     const auto is = [&](const std::string& field) { return trimmed(field) == name; };
-    const auto at = std::find_if(header.begin(), header.end(), is);
-    check(std::count_if(header.begin(), header.end(), is) == 1, "flickr8k", "expected one column '", name,
-          "' in the header of ", quoted(file), ", line ", rows.line());
-    return static_cast<std::size_t>(at - header.begin());
+    const auto found = std::count_if(header.begin(), header.end(), is);
+    check(found == 1, "flickr8k", "expected one column '", name, "' in the header of ", quoted(file), ", line ",
+          rows.line(), ", got ", found);
+    return static_cast<std::size_t>(std::find_if(header.begin(), header.end(), is) - header.begin());
   };
   const std::size_t image = column("image"), caption = column("caption");
   Listing listing;

@@ -35,7 +35,7 @@ Preprocessor::Preprocessor(const Preprocessing& settings, const ImageLimits& lim
   check(s.shorter_side == 0 || s.size == Size{}, "preprocess",
         "expected a shorter side or a size to resize to, got both");
   check(s.size != Size{} || s.crop != Size{}, "preprocess",
-        "expected a size or a crop: otherwise pictures come out in different sizes");
+        "expected a size or a crop, got neither: pictures would come out in different sizes");
   for (std::size_t c = 0; c < 3; ++c) {
     check(std::isfinite(s.mean[c]) && std::isfinite(s.std[c]) && s.std[c] != 0 && std::isfinite(s.rescale),
           "preprocess", "expected a finite mean and rescale factor and a finite std that is not 0, got mean ",

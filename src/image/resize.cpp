@@ -222,7 +222,7 @@ Image resize(const Image& image, Size size, Filter filter, std::optional<Window>
           "expected a size of 1 to ", max_pixels, " pixels, got ", s.width, " x ", s.height);
   constexpr int furthest = 1 << 30;
   check(std::abs(std::int64_t{window.left}) < furthest && std::abs(std::int64_t{window.top}) < furthest, "resize",
-        "expected a window within 2^30 pixels of the picture");
+        "expected a window within 2^30 pixels of the picture, got one at ", window.left, ", ", window.top);
 
   const bool same = size == Size{image.width, image.height};
   const Overlap x = overlap(window.left, window.width, size.width), y = overlap(window.top, window.height, size.height);

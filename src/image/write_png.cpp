@@ -13,7 +13,8 @@ namespace clip {
 
 void write_png(const std::filesystem::path& path, const Image& image) {
   check(image.colors != Colors::cmyk && image.width > 0 && image.height > 0, "image", "cannot write ", quoted(path),
-        ": expected an RGB or RGBA picture that is not empty");
+        ": expected an RGB or RGBA picture that is not empty, got ", image.width, " x ", image.height,
+        image.colors == Colors::cmyk ? " CMYK" : "");
   const std::unique_ptr<spng_ctx, void (*)(spng_ctx*)> png(spng_ctx_new(SPNG_CTX_ENCODER), spng_ctx_free);
   check(png != nullptr, "image", "out of memory for ", quoted(path));
   spng_ihdr header{};

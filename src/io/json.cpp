@@ -31,15 +31,16 @@ Json parse_json(std::string_view text, const std::filesystem::path& file, int ma
   }
 }
 
+std::string shown(const Json& value) { return printable(value.dump(-1, ' ', false, Json::error_handler_t::replace)); }
+
 JsonFile::JsonFile(const std::filesystem::path& path)
     : path_(path), object_(parse_json(read_file(path, 1 << 26), path)) {
   check(object_.is_object(), "json", "expected an object in ", quoted(path), ", got ", object_.type_name());
 }
 
 void JsonFile::wrong(const std::string& key, const std::string& expected) const {
-  std::string got = "nothing";
-  if (object_.contains(key)) got = printable(object_[key].dump(-1, ' ', false, Json::error_handler_t::replace));
-  fail("config", "expected ", expected, " for '", prefix_, key, "' in ", quoted(path_), ", got ", got);
+  fail("config", "expected ", expected, " for '", prefix_, key, "' in ", quoted(path_), ", got ",
+       object_.contains(key) ? shown(object_[key]) : "nothing");
 }
 
 std::int64_t JsonFile::integer(const std::string& key, std::int64_t lowest, std::int64_t highest) const {

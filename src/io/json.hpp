@@ -15,6 +15,9 @@ using Json = nlohmann::json;  // sorted keys: the ordered one takes quadratic ti
 /// than `max_depth`, and numbers out of range.
 Json parse_json(std::string_view text, const std::filesystem::path& file, int max_depth = 64);
 
+/// A value as error messages show it.
+std::string shown(const Json& value);
+
 /// A JSON object read from a file, for settings.
 class JsonFile {
  public:

@@ -34,12 +34,12 @@ SentenceModules read_sentence_modules(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "modules.json";
   if (!is_there(path)) return said;
   const Json modules = parse_json(read_file(path, 1 << 20), path);
-  check(modules.is_array(), "config", "expected a list of modules in ", quoted(path));
+  check(modules.is_array(), "config", "expected a list of modules in ", quoted(path), ", got ", modules.type_name());
   const auto* next = kinds.begin();
   for (const Json& module : modules) {
     const auto text = [&](const char* key) {
       check(module.is_object() && module.contains(key) && module[key].is_string(), "config", "expected a text for '",
-            key, "' of each module in ", quoted(path));
+            key, "' of each module in ", quoted(path), ", got ", shown(module));
       return module[key].get<std::string>();
     };
     const std::string type = text("type"), inner = text("path");

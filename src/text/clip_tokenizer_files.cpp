@@ -75,8 +75,9 @@ class Reader {
  private:
   void read_vocabulary(const Json& tokens, const path& file) {
     for (const auto& [token, id] : tokens.items()) {
-      check(id.is_number_unsigned() && id.get<std::uint64_t>() < most_tokens, where,
-            "expected a small number for the token '", printable(token), "' in ", quoted(file));
+      if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= most_tokens)
+        fail(where, "expected a small number for the token '", printable(token), "' in ", quoted(file), ", got ",
+             shown(id));
       ids_.emplace(token, id.get<std::int32_t>());
       size_ = std::max(size_, id.get<std::int64_t>() + 1);
     }
@@ -147,8 +148,8 @@ class Reader {
         add_merge(text.substr(0, space), std::string_view(text).substr(std::min(space + 1, text.size())), file.path(),
                   number);
       } else {
-        check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(), where,
-              "expected two tokens in merge ", number, " of ", quoted(file.path()));
+        if (!merge.is_array() || merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string())
+          fail(where, "expected two tokens in merge ", number, " of ", quoted(file.path()), ", got ", shown(merge));
         add_merge(merge[0].get<std::string>(), merge[1].get<std::string>(), file.path(), number);
       }
     }

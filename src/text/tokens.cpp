@@ -38,8 +38,13 @@ Tensor Tokens::padded(std::int32_t pad_id, std::int64_t length) const {
   if (count() == 0) return rectangle;
   const auto id = ids.to_vector<std::int32_t>(), begin = offsets.to_vector<std::int32_t>();
   auto* row = rectangle.mutable_data<std::int32_t>();
-  for (std::size_t i = 0; i + 1 < begin.size(); ++i, row += length)
-    std::copy(id.begin() + begin[i], id.begin() + begin[i + 1], row);
+  for (std::size_t i = 0; i + 1 < begin.size(); ++i, row += length) {
+    const std::int32_t from = begin[i], to = begin[i + 1];
+    check(from >= 0 && from <= to && to <= std::ssize(id) && to - from <= length, "tokens",
+          "expected offsets that rise within the ", id.size(), " ids, by at most ", length, ", got ", from, " and ", to,
+          " for text ", i);
+    std::copy(id.begin() + from, id.begin() + to, row);
+  }
   return rectangle;
 }
 

@@ -119,7 +119,8 @@ class Reader {
       file.wrong("model", "a WordPiece vocabulary with the prefix '##' and 100 characters a word");
     for (const auto& [token, id] : model["vocab"].items()) {
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= most_tokens)
-        fail("wordpiece", "expected a small number for the token '", printable(token), "' in ", quoted(source_));
+        fail("wordpiece", "expected a small number for the token '", printable(token), "' in ", quoted(source_),
+             ", got ", shown(id));
       pieces_.emplace_back(token, id.get<std::int32_t>());
     }
     if (normalizer.value("clean_text", Json()) != true) file.wrong("normalizer", "clean_text: true");

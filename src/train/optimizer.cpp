@@ -127,11 +127,11 @@ void AdamW::load_state(const std::map<std::string, Tensor>& tensors) {
   std::vector<Tensor> loaded;
   for (const NamedTensor& mine : ours) {
     const auto found = tensors.find(mine.name);
-    const bool fits = found != tensors.end() && found->second.shape() == mine.tensor.shape() &&
-                      found->second.dtype() == mine.tensor.dtype();
-    check(fits, "AdamW", "expected ", mine.name, ' ', mine.tensor.dtype(), ' ', mine.tensor.shape(),
-          " in the saved state");
-    loaded.push_back(found->second);
+    check(found != tensors.end(), "AdamW", "expected ", mine.name, " in the saved state, got none");
+    const Tensor& saved = loaded.emplace_back(found->second);
+    check(saved.shape() == mine.tensor.shape() && saved.dtype() == mine.tensor.dtype(), "AdamW", "expected ", mine.name,
+          ' ', mine.tensor.dtype(), ' ', mine.tensor.shape(), " in the saved state, got ", saved.dtype(), ' ',
+          saved.shape());
   }
   const auto rates = loaded.front().to_vector<std::int64_t>();
   for (const std::int64_t bits : rates)

@@ -194,7 +194,7 @@ TEST_CASE("a data set that is none says so", "[flickr8k]") {
   CHECK(throws_with(read, "no captions in"));
   const std::pair<const char*, const char*> bad[] = {
       {"", "expected a header 'image,caption'"},
-      {"a.jpg,A dog\n", "expected one column 'image' in the header"},
+      {"a.jpg,A dog\n", "captions.txt', line 1, got 0"},
       {"image,caption,image\n", "expected one column 'image' in the header"},
       {"image,caption\n", "no caption in"},
       {"image,caption\nbad\n", "line 2: expected 2 fields, got 1"},

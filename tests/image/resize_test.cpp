@@ -89,7 +89,11 @@ TEST_CASE("resize refuses what is empty, too large or inconsistent", "[image][re
   CHECK(throws_with([&] { resize(image, {60000, 60000}, Filter::nearest); }, "got 60000 x 60000"));
   CHECK(throws_with([&] { resize(image, {10, 10}, Filter::box, {}, 99); }, "1 to 99 pixels"));
   CHECK(throws_with([&] { resize(image, {4, 4}, Filter::box, Window{0, 0, 0, 1}); }, "got 0 x 1"));
-  CHECK(throws_with([&] { resize(image, {4, 4}, Filter::box, Window{INT32_MIN, 0, 1, 1}); }, "within 2^30"));
+  CHECK(throws_with(
+      [&] {
+        resize(image, {4, 4}, Filter::box, Window{INT32_MIN, 0, 1, 1});
+      },
+      "within 2^30 pixels of the picture, got one at -2147483648, 0"));
   CHECK(throws_with([&] { resize(Image{}, {4, 4}, Filter::box); }, "[resize] expected a picture"));
   Image short_of_pixels = image;
   short_of_pixels.pixels.pop_back();

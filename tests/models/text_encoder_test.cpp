@@ -79,7 +79,7 @@ TEST_CASE("a text encoder tokenises, encodes and pools as its folder says", "[te
   folder.write("modules.json", R"([{"path": "../x", "type": "sentence_transformers.models.Pooling"}])");
   CHECK(throws_with(load, "expected paths inside the folder"));
   folder.write("modules.json", R"({"path": ""})");
-  CHECK(throws_with(load, "expected a list of modules"));
+  CHECK(throws_with(load, "modules.json', got object"));
 }
 
 TEST_CASE("a vocabulary larger than the model's is refused", "[text_encoder]") {

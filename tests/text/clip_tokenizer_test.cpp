@@ -192,6 +192,13 @@ TEST_CASE("ClipTokenizer pads and cuts in both ways, and otherwise names the tex
   CHECK(tokenizer.encode({"", "the"}).padded(tokenizer.pad_id(), 5).to_vector<std::int32_t>() ==
         Ids{begin, end, end, end, end, begin, the, end, end, end});
   CHECK(throws_with([&] { tokens.padded(0, 4); }, "expected texts of at most 4 tokens, got one of 5"));
+  const auto rectangle = [](const std::vector<std::int32_t>& offsets) {
+    return [=] { Tokens{ones({3}, dtype::i32), Tensor::from(offsets, {std::ssize(offsets)}), {}, 2}.padded(9); };
+  };
+  rectangle({0, 2, 2, 3})();
+  for (const auto& offsets : {Ids{-1, 1}, Ids{0, 2, 4}, Ids{0, 2, 1}, Ids{0, 3}, Ids{4, 4}})
+    CHECK(throws_with(rectangle(offsets), "[tokens] expected offsets that rise within the 3 ids, by at most 2, got"));
+  CHECK(throws_with(rectangle({0, 2, 1}), "got 2 and 1 for text 1"));
 
   const auto pad = [](const std::string& config) { return ClipTokenizer::load(Folder(config).path()).pad_id(); };
   CHECK(pad(R"({"pipeline": "openai"})") == 0);
@@ -260,7 +267,7 @@ TEST_CASE("folders whose CLIP tokenizer is wrong are refused by name", "[text]")
   CHECK(refused("merges.txt", "t h\n\nd og\n", "the merge 3 of "));
   CHECK(refused("merges.txt", "#version: 0.2\nt h\nth e</w>\n", "expected a merge that makes the token 'ca' of "));
   CHECK(refused("merges.txt", "", "got none: the file is cut off"));
-  CHECK(refused("vocab.json", R"({"a": -1})", "expected a small number for the token 'a' in "));
+  CHECK(refused("vocab.json", R"({"a": -1})", "vocab.json', got -1"));
   CHECK(refused("vocab.json", R"({"a": 5000000})", "expected a small number for the token 'a' in "));
   CHECK(refused("vocab.json", R"({"t": 0, "h": 1, "th": 2})", "is not in "));
   CHECK(refused("tokenizer_config.json", R"({"bos_token": "<s>"})", "expected the special token '<s>' in "));

@@ -23,7 +23,7 @@ struct Tokens {
   /// How many texts.
   std::int64_t count() const { return offsets.defined() ? offsets.numel() - 1 : 0; }
   /// The ids as a rectangle i32 [B, length] on the CPU, filled up with `pad_id`; as long as the longest text unless
-  /// given. Throws when a text is longer.
+  /// given. Throws when a text is longer, and on offsets that do not rise within the ids.
   Tensor padded(std::int32_t pad_id, std::int64_t length = 0) const;
 };
 

@@ -56,7 +56,10 @@ part() {
     status=124
   fi
   case $status in
-    0) if grep -q 'no usable GPU' "$log"; then result='FAILED: found no GPU'; fi ;;
+    0)
+      if grep -q 'no usable GPU' "$log"; then result='FAILED: found no GPU'; fi
+      if grep -qE 'ERROR OCCURRED|ours FAILED' "$log"; then result='FAILED: a benchmark'; fi  # which goes on after it
+      ;;
     124 | 137) result='FAILED: out of time' ;;
     *) result=FAILED ;;
   esac

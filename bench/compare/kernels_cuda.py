@@ -118,12 +118,18 @@ def cases():
 
 
 def ours(binary, names):
-    """Median microseconds and peak bytes by name, of those that cuda_bench has."""
+    """Median microseconds and peak bytes by name, of those that cuda_bench has; what failed there is only said."""
     only = "^(" + "|".join(names) + ")/"
     out = subprocess.run([binary / "cuda_bench", f"--benchmark_filter={only}", "--benchmark_format=json"], check=True,
-                         capture_output=True, text=True).stdout
-    return {run["run_name"].split("/iterations")[0]: (run["median_us"], run.get("peak_bytes", 0))
-            for run in json.loads(out)["benchmarks"]}
+                         stdout=subprocess.PIPE, text=True).stdout
+    times = {}
+    for run in json.loads(out)["benchmarks"]:
+        name = run["run_name"].split("/iterations")[0]
+        if run.get("error_occurred"):
+            print(f"{name}: ours FAILED: {run['error_message']}")
+        else:
+            times[name] = run["median_us"], run.get("peak_bytes", 0)
+    return times
 
 
 def measure(work):
@@ -151,8 +157,8 @@ def main():
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     names = {name: case for name, case in cases().items() if args.only in name}
     before = ours(args.bin, names)
-    for name, (make, compiled) in names.items():
-        mine, memory = before[name]
+    for name, (mine, memory) in before.items():
+        make, compiled = names[name]
         line = f"{name}: ours {mine:.1f} us"
         for how, op in {"eager": lambda f: f, "compiled": torch.compile}.items():
             if how == "eager" or compiled:
@@ -164,8 +170,8 @@ def main():
                     line += f", torch {how} out of memory"
                 torch.cuda.empty_cache()
         print(line, flush=True)
-    after = ours(args.bin, names)
-    again = [after[name][0] / before[name][0] for name in names]
+    after = ours(args.bin, before)
+    again = [after[name][0] / before[name][0] for name in after]
     print(f"ours again, over the first time: {min(again):.2f} to {max(again):.2f}")
 
 

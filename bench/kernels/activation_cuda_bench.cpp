@@ -23,8 +23,8 @@ void gelu_forward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(gelu_forward<float>)->Apply(on_gpu);
-BENCHMARK(gelu_forward<bf16>)->Apply(on_gpu);
+GPU_BENCHMARK(gelu_forward<float>);
+GPU_BENCHMARK(gelu_forward<bf16>);
 
 template <class T>
 void gelu_backward(benchmark::State& state) {
@@ -37,7 +37,7 @@ void gelu_backward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(gelu_backward<float>)->Apply(on_gpu);
-BENCHMARK(gelu_backward<bf16>)->Apply(on_gpu);
+GPU_BENCHMARK(gelu_backward<float>);
+GPU_BENCHMARK(gelu_backward<bf16>);
 
 }  // namespace

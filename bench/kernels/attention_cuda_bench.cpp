@@ -15,7 +15,6 @@ constexpr std::int64_t heads = 12, dim = 64;
 
 void lengths(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"length", "causal"})->ArgsProduct({{128, 512, 2048}, {0, 1}});
-  on_gpu(bench);
 }
 
 kernels::AttentionShape shape_of(const benchmark::State& state) {
@@ -53,7 +52,7 @@ void attention_forward(benchmark::State& state) {
   Arrays<T> a{shape_of(state)};
   report_device_flops(state, flops(a.s, 2), [&] { a.forward(); });
 }
-BENCHMARK(attention_forward<bf16>)->Apply(lengths);
+GPU_BENCHMARK(attention_forward<bf16>)->Apply(lengths);
 
 template <class T>
 void attention_backward(benchmark::State& state) {
@@ -68,6 +67,6 @@ void attention_backward(benchmark::State& state) {
                              gpu_stream());
   });
 }
-BENCHMARK(attention_backward<bf16>)->Apply(lengths);
+GPU_BENCHMARK(attention_backward<bf16>)->Apply(lengths);
 
 }  // namespace

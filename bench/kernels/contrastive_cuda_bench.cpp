@@ -54,16 +54,15 @@ void soft_targets(benchmark::State& state) {
 
 void sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"n", "d"})->ArgsProduct({{1 << 10, 1 << 15}, {256, 512}});
-  on_gpu(bench);
 }
-BENCHMARK(info_nce<bf16>)->Apply(sizes);
-BENCHMARK(siglip<bf16>)->Apply(sizes);
-BENCHMARK(soft_targets<bf16, false>)->Apply(sizes);
-BENCHMARK(soft_targets<bf16, true>)->Apply(sizes);
-BENCHMARK(info_nce<float>)->ArgNames({"n", "d"})->Args({1 << 14, 256})->Apply(on_gpu)->Iterations(5);
+GPU_BENCHMARK(info_nce<bf16>)->Apply(sizes);
+GPU_BENCHMARK(siglip<bf16>)->Apply(sizes);
+GPU_BENCHMARK(soft_targets<bf16, false>)->Apply(sizes);
+GPU_BENCHMARK(soft_targets<bf16, true>)->Apply(sizes);
+GPU_BENCHMARK(info_nce<float>)->ArgNames({"n", "d"})->Args({1 << 14, 256})->Iterations(5);
 
 /// A million pairs, 2.25e15 operations: 2.9 s at 790 TFLOP/s. A matrix of them would take 4.4 TB.
 void million(benchmark::State& state) { info_nce<bf16>(state); }
-BENCHMARK(million)->ArgNames({"n", "d"})->Args({1 << 20, 256})->Apply(on_gpu)->Iterations(1);
+GPU_BENCHMARK(million)->ArgNames({"n", "d"})->Args({1 << 20, 256})->Iterations(1);
 
 }  // namespace

@@ -17,7 +17,6 @@ constexpr std::int64_t elements = 1 << 27;  // 268 MB an array in bf16, beyond a
 
 void columns(benchmark::internal::Benchmark* bench) {
   for (const std::int64_t cols : {256, 768, 1024, 4096}) bench->Arg(cols);
-  on_gpu(bench);
 }
 
 template <class T>
@@ -33,8 +32,8 @@ void layer_norm_forward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(layer_norm_forward<float>)->Apply(columns);
-BENCHMARK(layer_norm_forward<bf16>)->Apply(columns);
+GPU_BENCHMARK(layer_norm_forward<float>)->Apply(columns);
+GPU_BENCHMARK(layer_norm_forward<bf16>)->Apply(columns);
 
 template <class T>
 void layer_norm_backward(benchmark::State& state) {
@@ -52,7 +51,7 @@ void layer_norm_backward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(layer_norm_backward<float>)->Apply(columns);
-BENCHMARK(layer_norm_backward<bf16>)->Apply(columns);
+GPU_BENCHMARK(layer_norm_backward<float>)->Apply(columns);
+GPU_BENCHMARK(layer_norm_backward<bf16>)->Apply(columns);
 
 }  // namespace

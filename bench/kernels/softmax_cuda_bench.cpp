@@ -14,7 +14,6 @@ constexpr std::int64_t elements = 1 << 27;  // 268 MB an array in bf16, beyond a
 
 void columns(benchmark::internal::Benchmark* bench) {
   for (const std::int64_t cols : {256, 768, 1024, 4096}) bench->Arg(cols);
-  on_gpu(bench);
 }
 
 template <class T>
@@ -26,8 +25,8 @@ void softmax_forward(benchmark::State& state) {
     return [=]() mutable { cuda::softmax_forward(y.mutable_data<T>(), x.data<T>(), rows, cols, gpu_stream()); };
   });
 }
-BENCHMARK(softmax_forward<float>)->Apply(columns);
-BENCHMARK(softmax_forward<bf16>)->Apply(columns);
+GPU_BENCHMARK(softmax_forward<float>)->Apply(columns);
+GPU_BENCHMARK(softmax_forward<bf16>)->Apply(columns);
 
 template <class T>
 void softmax_backward(benchmark::State& state) {
@@ -40,7 +39,7 @@ void softmax_backward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(softmax_backward<float>)->Apply(columns);
-BENCHMARK(softmax_backward<bf16>)->Apply(columns);
+GPU_BENCHMARK(softmax_backward<float>)->Apply(columns);
+GPU_BENCHMARK(softmax_backward<bf16>)->Apply(columns);
 
 }  // namespace

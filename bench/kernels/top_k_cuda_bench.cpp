@@ -27,8 +27,8 @@ void top_k(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(top_k<float>)->ArgName("queries")->Arg(1)->Arg(64)->Apply(on_gpu);
-BENCHMARK(top_k<f16>)->ArgName("queries")->Arg(1)->Arg(64)->Apply(on_gpu);
-BENCHMARK(top_k<std::uint8_t>)->ArgName("queries")->Arg(1)->Arg(64)->Apply(on_gpu);
+GPU_BENCHMARK(top_k<float>)->ArgName("queries")->Arg(1)->Arg(64);
+GPU_BENCHMARK(top_k<f16>)->ArgName("queries")->Arg(1)->Arg(64);
+GPU_BENCHMARK(top_k<std::uint8_t>)->ArgName("queries")->Arg(1)->Arg(64);
 
 }  // namespace

@@ -26,10 +26,7 @@ void report_items(benchmark::State& state, double gflop_an_item, const Work& wor
   state.counters["items_per_second"] = batch / seconds;
 }
 
-void batches(benchmark::internal::Benchmark* bench) {
-  bench->ArgName("batch")->Arg(1)->Arg(256);
-  on_gpu(bench);
-}
+void batches(benchmark::internal::Benchmark* bench) { bench->ArgName("batch")->Arg(1)->Arg(256); }
 
 void resnet50(benchmark::State& state) {
   const NoGrad guard;
@@ -43,7 +40,7 @@ void resnet50(benchmark::State& state) {
   const Tensor images = random_on_gpu({sized(state.range(0), 2), side, side, 3}, dtype::bf16);
   report_items(state, 8.18, replayed([&] { model(images); }));
 }
-BENCHMARK(resnet50)->Apply(batches);
+GPU_BENCHMARK(resnet50)->Apply(batches);
 
 void distilbert(benchmark::State& state) {
   const NoGrad guard;
@@ -59,7 +56,7 @@ void distilbert(benchmark::State& state) {
   const Tokens tokens = Tokens::pack(std::vector(static_cast<std::size_t>(sized(state.range(0), 2)), text), gpu());
   report_items(state, 11.17, replayed([&] { model(tokens); }));
 }
-BENCHMARK(distilbert)->Apply(batches);
+GPU_BENCHMARK(distilbert)->Apply(batches);
 
 void clip_pictures(benchmark::State& state) {
   const NoGrad guard;
@@ -74,6 +71,6 @@ void clip_pictures(benchmark::State& state) {
   const Tensor images = random_on_gpu({sized(state.range(0), 2), config.image_size, config.image_size, 3}, dtype::f32);
   report_items(state, 8.24, replayed([&] { model.embed_images(images); }));
 }
-BENCHMARK(clip_pictures)->Apply(batches);
+GPU_BENCHMARK(clip_pictures)->Apply(batches);
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <vector>
 
@@ -36,8 +37,18 @@ using Work = std::function<void()>;
 /// takes no work that waits for the GPU.
 Work replayed(const Work& work);
 
-/// For benchmarks: `BENCHMARK(f)->Apply(on_gpu)`. The times shown are means; counters are made of medians.
+/// BENCHMARK for what runs on a GPU. The times shown are means; counters are made of medians. What a benchmark throws
+/// ends it alone, and is its error. (A macro, because its text is the benchmark's name.)
+#define GPU_BENCHMARK(...) BENCHMARK(clip::bench::guarded<__VA_ARGS__>)->Name(#__VA_ARGS__)->Apply(clip::bench::on_gpu)
 void on_gpu(benchmark::internal::Benchmark* bench);
+template <void (*run)(benchmark::State&)>
+void guarded(benchmark::State& state) {
+  try {
+    run(state);
+  } catch (const std::exception& e) {
+    state.SkipWithError(e.what());
+  }
+}
 
 /// The median time of a piece of work in seconds, and most bytes of the GPU's memory that it took beyond what was in
 /// use before, as the counter `peak_bytes`.

@@ -28,6 +28,6 @@ void adamw(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(adamw)->ArgNames({"parameters", "clip"})->ArgsProduct({{852'480, 92'000'000}, {0, 1}})->Apply(on_gpu);
+GPU_BENCHMARK(adamw)->ArgNames({"parameters", "clip"})->ArgsProduct({{852'480, 92'000'000}, {0, 1}});
 
 }  // namespace

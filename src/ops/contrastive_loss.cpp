@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "clip/autograd.hpp"
@@ -73,21 +74,20 @@ Positives positives(const Tensor& ids, std::int64_t count) {
   return all;
 }
 
-/// A loss and, where they are recorded, the gradients of all its inputs; all f32.
+/// A loss and, where they are recorded, the gradients of all its inputs, those of text and image [2, N, D]; all f32.
 struct Result {
-  Tensor loss, text, image, scale, bias;
+  Tensor loss, pairs, scale, bias;
 
   Result(const Tensor& like, bool gradients) : loss(Shape{}, dtype::f32, like.device()) {
     if (!gradients) return;
-    text = Tensor(like.shape(), dtype::f32, like.device());
-    image = empty_like(text);
+    pairs = Tensor({2, like.shape(0), like.shape(1)}, dtype::f32, like.device());
     scale = empty_like(loss);
     bias = empty_like(loss);
   }
   ContrastiveGradients pointers() {
-    if (!text.defined()) return {};
-    return {text.mutable_data<float>(), image.mutable_data<float>(), scale.mutable_data<float>(),
-            bias.mutable_data<float>()};
+    if (!pairs.defined()) return {};
+    float* const text = pairs.mutable_data<float>();
+    return {text, text + pairs.numel() / 2, scale.mutable_data<float>(), bias.mutable_data<float>()};
   }
 };
 
@@ -98,7 +98,12 @@ Tensor times(const Tensor& gradient, const Tensor& dloss) {
   if (dloss.device().is_cpu()) return dloss.item() == 1 ? gradient : scale(gradient, dloss.item());
   return mul(gradient, dloss);
 }
-Tensor times(const Tensor& gradient, const Tensor& dloss, dtype type) { return to(times(gradient, dloss), type); }
+/// Those of text and image, of `pairs` at once.
+std::pair<Tensor, Tensor> of_pairs(const Tensor& pairs, const Tensor& dloss, dtype type) {
+  const Tensor both = to(times(pairs, dloss), type);
+  const Shape shape{both.shape(1), both.shape(2)};
+  return {both.view(0, shape), both.view(shape.numel(), shape)};
+}
 Tensor times(const Tensor& gradient, const Tensor& dloss, const Shape& shape) {
   return times(gradient, dloss).view(0, shape);
 }
@@ -142,9 +147,10 @@ Tensor soft_target_loss(const Tensor& text, const Tensor& image, const Tensor& t
         });
       });
   return record(op, result.loss, {t, v, temperature},
-                [dt = result.text, dv = result.image, dtau = result.scale, type = t.dtype(),
-                 shape = temperature.shape()](const Tensor& dy) {
-                  return Grads{times(dt, dy, type), times(dv, dy, type), times(dtau, dy, shape)};
+                [pairs = result.pairs, dtau = result.scale, type = t.dtype(), shape = temperature.shape(),
+                 needs_tau = temperature.needs_grad()](const Tensor& dy) {
+                  const auto [dt, dv] = of_pairs(pairs, dy, type);
+                  return Grads{dt, dv, needs_tau ? times(dtau, dy, shape) : Tensor()};
                 });
 }
 
@@ -177,23 +183,23 @@ Tensor info_nce(const Tensor& text, const Tensor& image, const Tensor& logit_sca
                                   stream);
         });
       });
-  return record(
-      op, result.loss, {t, v, logit_scale},
-      [dt = result.text, dv = result.image, ds = result.scale, logit_scale, type = t.dtype()](const Tensor& dy) {
-        Tensor dscale = empty_like(logit_scale);
-        float* const limited = dscale.mutable_data<float>();
-        on_device(
-            dy.device(), op,
-            [&] {
-              const float g = ds.item() * dy.item();  // a step against the gradient raises s where it is < 0
-              *limited = logit_scale.item() >= max_logit_scale ? std::max(g, 0.0f) : g;
-            },
-            [&](auto stream) {
-              kernels::cuda::info_nce_scale_gradient(limited, ds.data<float>(), dy.data<float>(),
-                                                     logit_scale.data<float>(), max_logit_scale, stream);
-            });
-        return Grads{times(dt, dy, type), times(dv, dy, type), dscale};
-      });
+  return record(op, result.loss, {t, v, logit_scale},
+                [pairs = result.pairs, ds = result.scale, logit_scale, type = t.dtype()](const Tensor& dy) {
+                  Tensor dscale = empty_like(logit_scale);
+                  float* const limited = dscale.mutable_data<float>();
+                  on_device(
+                      dy.device(), op,
+                      [&] {
+                        const float g = ds.item() * dy.item();  // a step against the gradient raises s where it is < 0
+                        *limited = logit_scale.item() >= max_logit_scale ? std::max(g, 0.0f) : g;
+                      },
+                      [&](auto stream) {
+                        kernels::cuda::info_nce_scale_gradient(limited, ds.data<float>(), dy.data<float>(),
+                                                               logit_scale.data<float>(), max_logit_scale, stream);
+                      });
+                  const auto [dt, dv] = of_pairs(pairs, dy, type);
+                  return Grads{dt, dv, dscale};
+                });
 }
 
 Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_scale, const Tensor& logit_bias,
@@ -227,12 +233,12 @@ Tensor siglip_loss(const Tensor& text, const Tensor& image, const Tensor& logit_
                                      matmul_plans(t.device()), stream);
         });
       });
-  return record(
-      op, result.loss, {t, v, logit_scale, logit_bias},
-      [dt = result.text, dv = result.image, ds = result.scale, db = result.bias, type = t.dtype(),
-       scale_shape = logit_scale.shape(), bias_shape = logit_bias.shape()](const Tensor& dy) {
-        return Grads{times(dt, dy, type), times(dv, dy, type), times(ds, dy, scale_shape), times(db, dy, bias_shape)};
-      });
+  return record(op, result.loss, {t, v, logit_scale, logit_bias},
+                [pairs = result.pairs, ds = result.scale, db = result.bias, type = t.dtype(),
+                 scale_shape = logit_scale.shape(), bias_shape = logit_bias.shape()](const Tensor& dy) {
+                  const auto [dt, dv] = of_pairs(pairs, dy, type);
+                  return Grads{dt, dv, times(ds, dy, scale_shape), times(db, dy, bias_shape)};
+                });
 }
 
 }  // namespace clip

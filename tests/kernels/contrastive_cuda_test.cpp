@@ -274,7 +274,8 @@ template <class F>
 void for_each_case(double size, const F& f) {
   for_each_type([&]<class T>() {
     std::vector<Case> cases{{65, 256, 0}, {200, 72, 0}};
-    if (dtype_of<T> == dtype::f32) cases = {{1, 1, 0}, {2, 3, 0}, {63, 16, 0}, {64, 20, 1}, {65, 68, 0}, {130, 70, 0}};
+    if (dtype_of<T> == dtype::f32)
+      cases = {{1, 1, 0}, {2, 3, 0}, {63, 16, 0}, {64, 20, 1}, {65, 68, 0}, {128, 260, 0}, {129, 20, 1}, {130, 70, 0}};
     if (dtype_of<T> == dtype::bf16)
       cases = {{1, 8, 0}, {2, 64, 0}, {63, 100, 0}, {64, 8, 0}, {65, 512, 0}, {127, 64, 1}, {128, 1, 0}, {129, 24, 0}};
     for (const Case& c : cases) {

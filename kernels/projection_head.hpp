@@ -16,6 +16,13 @@ constexpr std::int64_t head_blocks(std::int64_t rows) {
   return rows >= 64 * 16 ? 64 : rows > 16 ? (rows + 15) / 16 : 1;
 }
 
+/// Where the sums of all blocks go, each [cols]: those of dout n, dout and dy, and of dh.
+template <class T>
+struct HeadTotals {
+  float *norm, *norm_bias;
+  T *fc_bias, *projection_bias;
+};
+
 }  // namespace clip::kernels
 
 namespace clip::kernels::cpu {
@@ -35,6 +42,11 @@ void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z,
 /// dh += dg gelu'(h), and into partial [head_blocks(rows), cols] each block's share of the sum over rows of dh.
 template <class T>
 void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols);
+
+/// Adds up over the blocks what `head_tail_backward` and `head_gelu_backward` left of each.
+template <class T>
+void head_totals(const HeadTotals<T>& totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+                 std::int64_t cols);
 
 }  // namespace clip::kernels::cpu
 
@@ -57,6 +69,10 @@ void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z,
 template <class T>
 void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols,
                         Stream stream);
+
+template <class T>
+void head_totals(const HeadTotals<T>& totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+                 std::int64_t cols, Stream stream);
 
 /// Whether `whole_head_forward` and `whole_head_backward` have kernels for a head [.., in] to [.., out] of such
 /// elements, all arrays of which start at these addresses.

@@ -152,6 +152,22 @@ void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int
   });
 }
 
+template <class T>
+void head_totals(const HeadTotals<T>& totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+                 std::int64_t cols) {
+  const auto add_up = [&](auto* total, const float* partial, std::int64_t stride) {
+    for (std::int64_t c = 0; c < cols; ++c) {
+      float sum = 0;
+      for (std::int64_t block = 0; block < blocks; ++block) sum += partial[block * stride + c];
+      total[c] = std::remove_pointer_t<decltype(total)>(sum);
+    }
+  };
+  add_up(totals.norm, tail_partial, 3 * cols);
+  add_up(totals.norm_bias, tail_partial + cols, 3 * cols);
+  add_up(totals.fc_bias, tail_partial + 2 * cols, 3 * cols);
+  add_up(totals.projection_bias, h_partial, cols);
+}
+
 template void head_tail_forward(float*, float*, float*, float*, const float*, const float*, const float*, float,
                                 const DropoutMask&, std::int64_t, std::int64_t);
 template void head_tail_forward(bf16*, bf16*, float*, float*, const bf16*, const float*, const float*, float,
@@ -162,5 +178,7 @@ template void head_tail_backward(bf16*, bf16*, float*, const bf16*, const bf16*,
                                  const float*, const DropoutMask&, std::int64_t, std::int64_t);
 template void head_gelu_backward(float*, float*, const float*, const float*, std::int64_t, std::int64_t);
 template void head_gelu_backward(bf16*, float*, const bf16*, const bf16*, std::int64_t, std::int64_t);
+template void head_totals(const HeadTotals<float>&, const float*, const float*, std::int64_t, std::int64_t);
+template void head_totals(const HeadTotals<bf16>&, const float*, const float*, std::int64_t, std::int64_t);
 
 }  // namespace clip::kernels::cpu

@@ -55,6 +55,32 @@ __global__ void gelu_backward(T* dh, float* partial, const T* dg, const T* h, st
   sums.finish();
 }
 
+constexpr int total_warps = 8;
+struct TotalSums {
+  float each[total_warps][32];
+};
+
+/// A block has 32 columns of all four sums; each warp adds every eighth block's, then one adds the warps'.
+template <class T>
+__global__ void add_up(HeadTotals<T> totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+                       std::int64_t cols) {
+  const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x, which = column / cols, c = column % cols;
+  const float* const partial = which < 3 ? tail_partial + column : h_partial + c;
+  float sum = 0;
+  if (which < 4)
+    for (std::int64_t block = threadIdx.y; block < blocks; block += total_warps)
+      sum += partial[block * (which < 3 ? 3 * cols : cols)];
+  auto& sums = shared_as<TotalSums>().each;
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || which >= 4) return;
+  for (int warp = 1; warp < total_warps; ++warp) sum += sums[warp][threadIdx.x];
+  if (which < 2)
+    (which == 0 ? totals.norm : totals.norm_bias)[c] = sum;
+  else
+    (which == 2 ? totals.fc_bias : totals.projection_bias)[c] = T(sum);
+}
+
 static_assert(head_blocks(1000) == column_sum_blocks(1000) && head_blocks(100000) == column_sum_blocks(100000));
 
 }  // namespace
@@ -85,6 +111,13 @@ void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int
          cols, in_vectors<T>(cols, dh, dg, h));
 }
 
+template <class T>
+void head_totals(const HeadTotals<T>& totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+                 std::int64_t cols, Stream stream) {
+  launch(name, {(4 * cols + 31) / 32, {32, total_warps}, sizeof(TotalSums)}, stream, add_up<T>, totals, tail_partial,
+         h_partial, blocks, cols);
+}
+
 template void head_tail_forward(float*, float*, float*, float*, const float*, const float*, const float*, float,
                                 const DropoutMask&, std::int64_t, std::int64_t, Stream);
 template void head_tail_backward(float*, float*, float*, const float*, const float*, const float*, const float*,
@@ -100,5 +133,9 @@ template void head_tail_forward(f16*, f16*, float*, float*, const f16*, const fl
 template void head_tail_backward(f16*, f16*, float*, const f16*, const f16*, const float*, const float*, const float*,
                                  const DropoutMask&, std::int64_t, std::int64_t, Stream);
 template void head_gelu_backward(f16*, float*, const f16*, const f16*, std::int64_t, std::int64_t, Stream);
+
+template void head_totals(const HeadTotals<float>&, const float*, const float*, std::int64_t, std::int64_t, Stream);
+template void head_totals(const HeadTotals<bf16>&, const float*, const float*, std::int64_t, std::int64_t, Stream);
+template void head_totals(const HeadTotals<f16>&, const float*, const float*, std::int64_t, std::int64_t, Stream);
 
 }  // namespace clip::kernels::cuda

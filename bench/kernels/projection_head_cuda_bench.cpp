@@ -12,7 +12,6 @@
 #include "bench/support/device_time.hpp"
 #include "clip/autograd.hpp"
 #include "clip/nn/projection_head.hpp"
-#include "kernels/reduce.hpp"
 
 namespace {
 
@@ -24,7 +23,6 @@ constexpr kernels::DropoutMask mask{.p = 0.1f, .seed = 1, .offset = 0};
 
 void tails(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"rows", "cols"})->ArgsProduct({{1 << 16, 1 << 18}, {256, 512}});
-  on_gpu(bench);
 }
 
 template <class T>
@@ -40,8 +38,8 @@ void head_tail_forward(benchmark::State& state) {
     };
   });
 }
-BENCHMARK(head_tail_forward<bf16>)->Apply(tails);
-BENCHMARK(head_tail_forward<float>)->Apply(tails);
+GPU_BENCHMARK(head_tail_forward<bf16>)->Apply(tails);
+GPU_BENCHMARK(head_tail_forward<float>)->Apply(tails);
 
 template <class T>
 void head_tail_backward(benchmark::State& state) {
@@ -49,19 +47,23 @@ void head_tail_backward(benchmark::State& state) {
   report_device_bandwidth(state, rows * (4 * cols * static_cast<std::int64_t>(sizeof(T)) + 8), [&] {
     const Tensor dout = random_on_gpu({rows, cols}, dtype_of<T>), z = random_on_gpu({rows, cols}, dtype_of<T>);
     const Tensor w = random_on_gpu({cols}, dtype::f32), statistics = random_on_gpu({2, rows}, dtype::f32);
-    Tensor dz = empty_like(z), dy = empty_like(z), partial({blocks, 3, cols}, dtype::f32, gpu()),
-           sums({3, cols}, dtype::f32, gpu());
+    Tensor dz = empty_like(z), dy = empty_like(z), partial({blocks, 3, cols}, dtype::f32, gpu());
+    Tensor of_h({blocks, cols}, dtype::f32, gpu()), norm({2, cols}, dtype::f32, gpu());
+    Tensor biases({2, cols}, dtype_of<T>, gpu());
     return [=]() mutable {
       const float* const mean = statistics.data<float>();
       float* const parts = partial.mutable_data<float>();
       cuda::head_tail_backward(dz.mutable_data<T>(), dy.mutable_data<T>(), parts, dout.data<T>(), z.data<T>(), mean,
                                mean + rows, w.data<float>(), mask, rows, cols, gpu_stream());
-      cuda::sum(sums.mutable_data<float>(), parts, 1, blocks, 3 * cols, gpu_stream());
+      float* const to_norm = norm.mutable_data<float>();
+      T* const to_biases = biases.mutable_data<T>();
+      cuda::head_totals<T>({to_norm, to_norm + cols, to_biases, to_biases + cols}, parts, of_h.data<float>(), blocks,
+                           cols, gpu_stream());
     };
   });
 }
-BENCHMARK(head_tail_backward<bf16>)->Apply(tails);
-BENCHMARK(head_tail_backward<float>)->Apply(tails);
+GPU_BENCHMARK(head_tail_backward<bf16>)->Apply(tails);
+GPU_BENCHMARK(head_tail_backward<float>)->Apply(tails);
 
 template <class T>
 void projection_head(benchmark::State& state) {
@@ -76,7 +78,7 @@ void projection_head(benchmark::State& state) {
     for (const Tensor& parameter : parameters(head)) parameter.set_grad({});
   });
 }
-BENCHMARK(projection_head<bf16>)->ArgNames({"in", "out"})->ArgsProduct({{768, 2048}, {256, 512}})->Apply(on_gpu);
-BENCHMARK(projection_head<float>)->ArgNames({"in", "out"})->Args({2048, 256})->Apply(on_gpu);
+GPU_BENCHMARK(projection_head<bf16>)->ArgNames({"in", "out"})->ArgsProduct({{768, 2048}, {256, 512}});
+GPU_BENCHMARK(projection_head<float>)->ArgNames({"in", "out"})->Args({2048, 256});
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include "kernels/activation.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/projection_head.hpp"
-#include "kernels/reduce.hpp"
 #include "src/dispatch.hpp"
 #include "src/ops/dropout_mask.hpp"
 #include "src/ops/operands.hpp"
@@ -17,30 +16,31 @@ using kernels::MatmulShape;
 
 constexpr const char* op = "projection_head";
 
-/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h), undefined where one kernel did the
-/// whole head, because that of the gradient makes it again.
+/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h), undefined where one kernel makes
+/// the whole gradient, because it makes that again.
 struct Saved {
   Tensor x, h, activated, z, mean, rstd, projection, fc, norm;
   kernels::DropoutMask mask;
   bool needs_x;
 };
 
-/// Whether one kernel does the whole head, and one its gradient but for the products that the weights' and x's are.
-bool in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Tensor& norm, const Tensor& norm_bias) {
-  return x.device().is_cuda() &&
-         kernels::cuda::whole_head_fits(x.dtype(), x.shape(1), w.fc.shape(0),
-                                        {x.raw(), w.projection.raw(), w.projection_bias.raw(), w.fc.raw(),
-                                         w.fc_bias.raw(), norm.raw(), norm_bias.raw()});
-}
-
-/// The sum over blocks of partial sums [blocks, count]. There may be no blocks.
-Tensor sum_blocks(const Tensor& partial, std::int64_t count) {
-  Tensor total({count}, dtype::f32, partial.device());
-  float* out = total.mutable_data<float>();
-  on_device(
-      partial.device(), op, [&] { kernels::cpu::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel()); },
-      [&](auto stream) { kernels::cuda::sum(out, partial.data<float>(), 1, partial.shape(0), total.numel(), stream); });
-  return total;
+/// Which of forward, and backward but for the products that the weights' and x's gradients are, one kernel does.
+struct InOneKernel {
+  bool forward, backward;
+};
+InOneKernel in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Tensor& norm, const Tensor& norm_bias) {
+  const std::int64_t rows = x.shape(0), in = x.shape(1), out = w.fc.shape(0);
+  const bool fits = x.device().is_cuda() &&
+                    kernels::cuda::whole_head_fits(x.dtype(), in, out,
+                                                   {x.raw(), w.projection.raw(), w.projection_bias.raw(), w.fc.raw(),
+                                                    w.fc_bias.raw(), norm.raw(), norm_bias.raw()});
+  // Forward each block of threads reads all weights, however few its rows: at the 64 bytes a clock of an SM 0.1 MB in a
+  // microsecond. Products with kernels between are three launches more, of about 2 us each, but have all SMs read. So
+  // few rows take the one kernel for weights up to 640 KiB (768 to 256: 524 KB, 5 us; 2048 to 256: 1.2 MB, 11 us), and
+  // others from where its tall blocks, which share what they read among 128 rows, fill half of a large GPU: 8192 rows
+  // of 2048 to 256 then take it about 40 us, and products 12 us and 3.2 us for each 1000 rows. Backward a block reads
+  // fc alone, 1.3 us for 256 columns and 5 us for 512, and saves two launches. None of this has been measured.
+  return {fits && (rows >= 8192 || 2 * out * (in + out) <= 640 * 1024), fits};
 }
 
 Grads head_backward(Tensor dout, const Saved& saved) {
@@ -55,12 +55,16 @@ Grads head_backward(Tensor dout, const Saved& saved) {
   Tensor activated = whole ? empty_like(like) : saved.activated, dactivated = whole ? Tensor() : empty_like(like);
   Tensor dprojection = empty_like(saved.projection), dfc = empty_like(saved.fc);
   Tensor dx = saved.needs_x ? empty_like(saved.x) : Tensor();
+  Tensor dprojection_bias({out}, like.dtype(), like.device()), dfc_bias = empty_like(dprojection_bias);
+  Tensor dnorm({out}, dtype::f32, like.device()), dnorm_bias = empty_like(dnorm);
   Tensor tail_parts({blocks, 3, out}, dtype::f32, like.device()), h_parts({blocks, out}, dtype::f32, like.device());
   dispatch_float(like.dtype(), op, [&]<class T>() {
     T *const h_slope = dh.mutable_data<T>(), *const y_slope = dy.mutable_data<T>();
     T *const g_slope = whole ? nullptr : dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
     T *const w2 = dfc.mutable_data<T>(), *const x_slope = saved.needs_x ? dx.mutable_data<T>() : nullptr;
     float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
+    const kernels::HeadTotals<T> totals{dnorm.mutable_data<float>(), dnorm_bias.mutable_data<float>(),
+                                        dfc_bias.mutable_data<T>(), dprojection_bias.mutable_data<T>()};
     const MatmulShape fc_back{.m = out, .n = out, .k = rows, .transpose_a = true},
         y_back{.m = rows, .n = out, .k = out};
     const MatmulShape projection_back{.m = out, .n = in, .k = rows, .transpose_a = true};
@@ -74,6 +78,7 @@ Grads head_backward(Tensor dout, const Saved& saved) {
           matmul(w2, y_slope, activated.data<T>(), fc_back);
           matmul(g_slope, y_slope, saved.fc.data<T>(), y_back);
           head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
+          head_totals(totals, tail, h_sums, blocks, out);
           matmul(w1, h_slope, saved.x.data<T>(), projection_back);
           if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back);
         },
@@ -94,13 +99,12 @@ Grads head_backward(Tensor dout, const Saved& saved) {
             matmul(g_slope, y_slope, saved.fc.data<T>(), y_back, {}, plans);
             head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out, stream);
           }
+          head_totals(totals, tail, h_sums, blocks, out, stream);
           matmul(w1, h_slope, saved.x.data<T>(), projection_back, {}, plans);
           if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back, {}, plans);
         });
   });
-  const Tensor sums = sum_blocks(tail_parts, 3 * out), dprojection_bias = sum_blocks(h_parts, out);
-  const auto part = [&](std::int64_t i) { return sums.view(i * out, {out}); };
-  return Grads{dx, dprojection, to(dprojection_bias, like.dtype()), dfc, to(part(2), like.dtype()), part(0), part(1)};
+  return Grads{dx, dprojection, dprojection_bias, dfc, dfc_bias, dnorm, dnorm_bias};
 }
 
 }  // namespace
@@ -124,7 +128,8 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
     check(t->shape() == Shape{out} && t->device() == x.device(), op, "expected norm's scale and shift ", Shape{out},
           " on ", x.device(), ", got ", t->shape(), " on ", t->device());
 
-  const bool whole = in_one_kernel(x, weights, norm, norm_bias);
+  const InOneKernel one = in_one_kernel(x, weights, norm, norm_bias);
+  const bool whole = one.forward;
   const bool kept =
       !whole || recording(x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias);
   kernels::DropoutMask mask;
@@ -170,8 +175,8 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
         });
   });
   return record(op, y, {x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias},
-                [saved = Saved{x, h, activated, z, mean, rstd, weights.projection, weights.fc, norm, mask,
-                               x.needs_grad()}](const Tensor& dout) { return head_backward(dout, saved); });
+                [saved = Saved{x, h, one.backward ? Tensor() : activated, z, mean, rstd, weights.projection, weights.fc,
+                               norm, mask, x.needs_grad()}](const Tensor& dout) { return head_backward(dout, saved); });
 }
 
 }  // namespace clip

@@ -2,9 +2,12 @@
 #include <numeric>
 
 #include "clip/autograd.hpp"
+#include "clip/core/graph.hpp"
+#include "clip/nn/projection_head.hpp"
 #include "clip/ops/arithmetic.hpp"
 #include "clip/ops/attention.hpp"
 #include "clip/ops/cast.hpp"
+#include "clip/ops/contrastive_loss.hpp"
 #include "clip/ops/cross_entropy.hpp"
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/gather.hpp"
@@ -91,4 +94,42 @@ TEST_CASE("uploads beyond the pinned memory wait for it to be free", "[host_cuda
   CHECK(first.to_vector<std::uint8_t>() == bytes(half - 100, 1));
   CHECK(second.to_vector<std::uint8_t>() == bytes(half, 2));
   CHECK(third.to_vector<std::uint8_t>() == bytes(half, 3));
+}
+
+TEST_CASE("a step of training heads on features is few launches", "[host_cuda]") {
+  const Device device = Device::cuda();
+  /// Launches, fills and copies.
+  const auto launches = [&](const auto& work) {
+    work();
+    std::size_t count = 0;
+    const Graph graph(device, [&] {
+      work();
+      count = host_cuda::recording_of(static_cast<cudaStream_t>(device.stream()))->work.size();
+    });
+    return count;
+  };
+  Random random(1);
+  const auto head = [&](std::int64_t in, std::int64_t out, dtype type) {
+    ProjectionHead all(in, out, random);
+    for (const Member& member : members(all)) *member.tensor = to(to(*member.tensor, type), device);
+    requires_grad(all);
+    return all;
+  };
+  ProjectionHead text = head(24, 16, dtype::f32), image = head(40, 16, dtype::f32);
+  const Tensor texts = numbers({32, 24}, 1, device), images = numbers({32, 40}, 2, device);
+  const auto forward = [&] { return soft_target_loss(text(texts), image(images)); };
+  const auto step = [&] {
+    for (ProjectionHead* const one : {&text, &image})
+      for (const Tensor& weight : parameters(*one)) weight.set_grad({});
+    backward(forward());
+  };
+  CHECK(launches([&] { text(texts); }) == 4);
+  CHECK(launches(forward) == 13);
+  CHECK(launches(step) == 27);
+  const NoGrad guard;
+  CHECK(launches(forward) == 11);
+
+  const ProjectionHead light = head(24, 16, dtype::bf16), heavy = head(1032, 256, dtype::bf16);
+  CHECK(launches([&, x = to(texts, dtype::bf16)] { light(x); }) == 2 + 1);  // two widen norm's
+  CHECK(launches([&, x = zeros({3, 1032}, dtype::bf16, device)] { heavy(x); }) == 2 + 4);
 }

@@ -199,6 +199,31 @@ TEST_CASE("CUDA projection head's GELU, backward", "[kernels][cuda]") {
   });
 }
 
+TEST_CASE("CUDA projection head's sums over blocks", "[kernels][cuda]") {
+  if (!have_device()) return;
+  for_each_type([]<class T>() {
+    for (const std::int64_t blocks : {0, 1, 7, 8, 33})
+      for (const std::int64_t cols : {1, 9, 32, 70}) {
+        INFO(name_of(dtype_of<T>) << ", " << blocks << " blocks of " << cols << " columns");
+        const auto of_tail = random_values<float>(blocks * 3 * cols, -1, 1, 1);
+        const auto of_h = random_values<float>(blocks * cols, -1, 1, 2);
+        DeviceArray<float> tail_partial(of_tail), h_partial(of_h), norm(cols), norm_bias(cols);
+        DeviceArray<T> fc_bias(cols), projection_bias(cols);
+        cuda::head_totals<T>({norm.data(), norm_bias.data(), fc_bias.data(), projection_bias.data()},
+                             tail_partial.data(), h_partial.data(), blocks, cols, nullptr);
+        const auto width = static_cast<std::size_t>(cols);
+        const std::vector<double> tail = widened(total(of_tail, 3 * width)), h = widened(total(of_h, width));
+        const auto expected = [&](std::ptrdiff_t which) {
+          return std::vector<double>(tail.begin() + which * cols, tail.begin() + (which + 1) * cols);
+        };
+        CHECK(worst_error(norm.read(), expected(0)) <= 1e-5);
+        CHECK(worst_error(norm_bias.read(), expected(1)) <= 1e-5);
+        CHECK(worst_error(fc_bias.read(), expected(2)) <= rounding<T> + 1e-5);
+        CHECK(worst_error(projection_bias.read(), h) <= rounding<T> + 1e-5);
+      }
+  });
+}
+
 TEST_CASE("CUDA projection heads as one kernel", "[kernels][cuda]") {
   if (!have_device()) return;
   struct Case {

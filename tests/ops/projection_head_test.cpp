@@ -97,39 +97,45 @@ TEST_CASE("projection_head agrees where one kernel does all of it", "[ops]") {
 }
 
 TEST_CASE("projection_head drops what its ops drop, and gives the same bits again, on every device", "[ops]") {
-  for (const Device& device : devices()) {
-    std::vector<Tensor> in;
-    for (const Array& a : head_inputs(70, 24, 64)) in.push_back(to_tensor(a, dtype::bf16, device).requires_grad());
-    const Tensor dy = to_tensor(random_array({70, 64}, -1, 1, 9), dtype::bf16, device);
-    Tensor odd_dy = Tensor({70 * 64 + 1}, dtype::bf16, device).view(1, {70, 64});
-    odd_dy.copy_from(dy);
-    const auto once = [&](const auto& function, const Tensor& gradient) {
-      Random random(5, 3);
-      for (const Tensor& t : in) t.set_grad({});
-      const Tensor y = function(random);
-      backward(y, gradient);
-      CHECK(random.offset() == 3 + 70 * 64 / 4);
-      std::vector<std::vector<float>> all{floats(y)};
-      for (const Tensor& t : in) all.push_back(floats(t.grad()));
-      return all;
-    };
-    const auto ours = [&](Random& random) { return head(in, {.dropout = 0.3f, .random = &random}); };
-    const auto first = once(ours, dy), theirs = once([&](Random&random) { return composed(in, 0.3f, random); }, dy);
-    CHECK(once(ours, dy) == first);
-    CHECK(once(ours, odd_dy) == first);
-    for (std::size_t k = 0; k < first.size(); ++k) {
-      INFO("gradient of input " << static_cast<int>(k) - 1 << " (-1: the output)");
-      double worst = 0, largest = 1;
-      for (std::size_t i = 0; i < first[k].size(); ++i) {
-        worst = std::max(worst, static_cast<double>(std::abs(first[k][i] - theirs[k][i])));
-        largest = std::max(largest, static_cast<double>(std::abs(theirs[k][i])));
+  struct Size {
+    std::int64_t rows, in, out;
+  };
+  for (const Device& device : devices())
+    for (const Size& size : {Size{70, 24, 64}, {3, 1032, 256}}) {  // one kernel; the GPU's second forward are products
+      const std::int64_t count = size.rows * size.out;
+      std::vector<Tensor> in;
+      for (const Array& a : head_inputs(size.rows, size.in, size.out))
+        in.push_back(to_tensor(a, dtype::bf16, device).requires_grad());
+      const Tensor dy = to_tensor(random_array({size.rows, size.out}, -1, 1, 9), dtype::bf16, device);
+      Tensor odd_dy = Tensor({count + 1}, dtype::bf16, device).view(1, dy.shape());
+      odd_dy.copy_from(dy);
+      const auto once = [&](const auto& function, const Tensor& gradient) {
+        Random random(5, 3);
+        for (const Tensor& t : in) t.set_grad({});
+        const Tensor y = function(random);
+        backward(y, gradient);
+        CHECK(random.offset() == 3 + static_cast<std::uint64_t>(count / 4));
+        std::vector<std::vector<float>> all{floats(y)};
+        for (const Tensor& t : in) all.push_back(floats(t.grad()));
+        return all;
+      };
+      const auto ours = [&](Random& random) { return head(in, {.dropout = 0.3f, .random = &random}); };
+      const auto first = once(ours, dy), theirs = once([&](Random&random) { return composed(in, 0.3f, random); }, dy);
+      CHECK(once(ours, dy) == first);
+      CHECK(once(ours, odd_dy) == first);
+      for (std::size_t k = 0; k < first.size(); ++k) {
+        INFO(size.in << " to " << size.out << ", gradient of input " << static_cast<int>(k) - 1 << " (-1: the output)");
+        double worst = 0, largest = 1;
+        for (std::size_t i = 0; i < first[k].size(); ++i) {
+          worst = std::max(worst, static_cast<double>(std::abs(first[k][i] - theirs[k][i])));
+          largest = std::max(largest, static_cast<double>(std::abs(theirs[k][i])));
+        }
+        CHECK(worst <= 4e-2 * largest);
       }
-      CHECK(worst <= 4e-2 * largest);
+      const NoGrad no_grad;
+      Random random(5, 3);
+      CHECK(floats(ours(random)) == first[0]);
     }
-    const NoGrad no_grad;
-    Random random(5, 3);
-    CHECK(floats(ours(random)) == first[0]);
-  }
 }
 
 TEST_CASE("projection_head is the ops it is made of, and drops what they drop", "[ops]") {

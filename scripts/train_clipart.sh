@@ -12,7 +12,7 @@ rm -rf "$image"  # runs share its files
 mkdir -p "$image"
 cat >"$image/config.json" <<'END'
 {"model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2],
- "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256]}
+ "embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "mirrored": true}
 END
 cat >"$image/preprocessor_config.json" <<'END'
 {"image_processor_type": "ViTImageProcessor", "size": {"height": 64, "width": 64}, "resample": 2,

@@ -55,6 +55,7 @@
 #include "clip/ops/cross_entropy.hpp"
 #include "clip/ops/dropout.hpp"
 #include "clip/ops/embedding.hpp"
+#include "clip/ops/flip.hpp"
 #include "clip/ops/gather.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/layer_norm.hpp"

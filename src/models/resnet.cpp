@@ -5,8 +5,12 @@
 
 #include "clip/autograd.hpp"
 #include "clip/core/error.hpp"
+#include "clip/ops/arithmetic.hpp"
 #include "clip/ops/cast.hpp"
+#include "clip/ops/concat.hpp"
+#include "clip/ops/flip.hpp"
 #include "clip/ops/pool.hpp"
+#include "clip/ops/view.hpp"
 #include "src/io/json.hpp"
 #include "src/models/model_size.hpp"
 
@@ -43,6 +47,7 @@ ResNetConfig ResNetConfig::read(const std::filesystem::path& folder) {
   for (const std::int64_t width : config.widths)
     if (config.bottleneck && width % config.reduction != 0)
       json.wrong("hidden_sizes", "multiples of " + std::to_string(config.reduction));
+  config.mirrored = json.boolean("mirrored", false);
   if (json.text("hidden_act", "relu") != "relu") json.wrong("hidden_act", "relu");
   for (const char* key : {"downsample_in_first_stage", "downsample_in_bottleneck"})
     if (json.boolean(key, false)) json.wrong(key, "false");
@@ -127,11 +132,16 @@ ResNet ResNet::folded(dtype type) const {
 Tensor ResNet::operator()(const Tensor& images, Mode mode) {
   check(images.rank() == 4 && images.shape(3) == config.channels, "resnet", "expected images [N, H, W, ",
         config.channels, "], got ", images.shape());
-  Tensor x = stem(to(images, stem.conv.weight.dtype()), mode, Activation::relu);
+  const bool twice = config.mirrored && mode == Mode::inference;
+  Tensor x = to(images, stem.conv.weight.dtype());
+  if (twice) x = concat({x, flip(x, 2)});
+  x = stem(x, mode, Activation::relu);
   x = max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1});
   for (auto& stage : stages)
     for (ResNetBlock& block : stage) x = block(std::move(x), mode);
-  return global_avg_pool(x);
+  x = global_avg_pool(x);
+  const std::int64_t n = images.shape(0);
+  return twice ? scale(slice(x, 0, n) + slice(x, n, 2 * n), 0.5F) : x;
 }
 
 Tensor ResNet::logits(const Tensor& images, Mode mode) {

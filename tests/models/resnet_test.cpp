@@ -1,6 +1,7 @@
 #include "clip/models/resnet.hpp"
 
 #include <string>
+#include <vector>
 
 #include "clip/autograd.hpp"
 #include "clip/ops/arithmetic.hpp"
@@ -53,6 +54,27 @@ TEST_CASE("small ResNets have the reference's values and gradients, in inference
       check_small(small_basic, "resnet_basic", mode, device);
       check_small(small_bottleneck, "resnet_bottleneck", mode, device);
     }
+}
+
+TEST_CASE("a mirrored ResNet gives the mean of a picture's features and its mirror image's, but not in training",
+          "[resnet]") {
+  ResNetConfig config = small_basic;
+  config.mirrored = true;
+  for (const Device& device : devices()) {
+    ResNet plain = hash_filled<ResNet>(small_basic, device), mirrored = hash_filled<ResNet>(config, device);
+    const Tensor x = hash_images(3, 33, device);
+    const std::vector<float> from = x.to_vector();
+    std::vector<float> reversed;
+    for (std::size_t row = 0; row < from.size(); row += std::size_t{33} * 3)
+      for (std::size_t i = 33; i-- > 0;)
+        for (std::size_t c = 0; c < 3; ++c) reversed.push_back(from[row + 3 * i + c]);
+    const std::vector<float> a = plain(x).to_vector(), b = plain(Tensor::from(reversed, x.shape(), device)).to_vector();
+    std::vector<float> mean;
+    for (std::size_t i = 0; i < a.size(); ++i) mean.push_back((a[i] + b[i]) / 2);
+    CHECK(compare(mirrored(x), Tensor::from(mean, {3, 16})).relative < 1e-6);
+    CHECK(compare(mirrored.folded()(x), Tensor::from(mean, {3, 16})).relative < 1e-5);
+    CHECK(mirrored(x, Mode::training).to_vector() == plain(x, Mode::training).to_vector());
+  }
 }
 
 void check_whole(const ResNetConfig& config, const std::string& name, std::int64_t size) {
@@ -133,6 +155,7 @@ TEST_CASE("impossible configurations of ResNet are refused by name", "[resnet]")
   CHECK(refused("[1, 1]", R"(, "reduction": 5)", "'hidden_sizes'"));
   CHECK(refused("[1, 1]", R"(, "layer_type": "wide")", "'layer_type'"));
   CHECK(refused("[1, 1]", R"(, "hidden_act": "gelu")", "'hidden_act'"));
+  CHECK(refused("[1, 1]", R"(, "mirrored": "yes")", "'mirrored'"));
   CHECK(refused("[1, 1]", R"(, "downsample_in_bottleneck": true)", "'downsample_in_bottleneck'"));
 }
 

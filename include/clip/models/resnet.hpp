@@ -19,7 +19,8 @@ struct ResNetConfig {
   std::int64_t stem = 64;                                     ///< `embedding_size`: channels of the first convolution
   std::int64_t channels = 3;                                  ///< `num_channels`: of the images
   std::int64_t reduction = 4;  ///< `reduction`: a bottleneck has its stage's channels divided by this; 2 is "wide"
-  std::int64_t classes = 0;    ///< of the classifier; 0 without one. Not in `config.json`: the weights tell
+  bool mirrored = false;     ///< `mirrored`: in inference, features are the mean of a picture's and its mirror image's
+  std::int64_t classes = 0;  ///< of the classifier; 0 without one. Not in `config.json`: the weights tell
 
   /// Reads `folder/config.json`. Throws, naming file and key, on what is missing or impossible, and on variants that
   /// compute something else.
@@ -68,7 +69,8 @@ struct ResNet {
   ResNet folded(dtype type = dtype::f32) const;
 
   /// Features of images [N, H, W, channels], f32 or the model's dtype: [N, channels of the last stage], their mean over
-  /// positions. Throws on other shapes, and in training once folded.
+  /// positions, and in inference, where `mirrored`, of the mirror images too: a better guess, at twice the price, of a
+  /// model that was trained on both. Throws on other shapes, and in training once folded.
   Tensor operator()(const Tensor& images, Mode mode = Mode::inference);
   /// Scores of the classes: [N, classes]. Throws when the model has no classifier.
   Tensor logits(const Tensor& images, Mode mode = Mode::inference);

@@ -31,12 +31,12 @@ void score(const Program& program, const Options& options) {
   const std::vector<std::string> captions = read_lines(options.captions);
   check(files.size() == captions.size(), "clip_score", "expected a caption for each picture, got ", files.size(),
         " pictures of ", quoted(options.images), " and ", captions.size(), " lines of ", quoted(options.captions));
-  const ClipEncoder encoder = ClipEncoder::load(options.model, program.device(), program.type());
+  PairEncoder encoder{.clip = ClipEncoder::load(options.model, program.device(), program.type())};
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
   const Tensor texts = embed_texts(program, encoder, captions);
   const Tensor images = embed_pictures(program, encoder, files, false).rows;
   const Tensor scores = clip_score(images, texts);
-  const Tensor logits = sum(images * texts, {1}) * to(exp(encoder.model.logit_scale), Device::cpu());
+  const Tensor logits = sum(images * texts, {1}) * to(exp(encoder.logit_scale()), Device::cpu());
   Json all = Json::array();
   for (std::size_t i = 0; i < files.size(); ++i) {
     const float value = scores.data<float>()[i], logit = logits.data<float>()[i];

@@ -1,8 +1,8 @@
 // Texts or pictures to embeddings: one row of a .npy file for each.
 #include <algorithm>
 #include <filesystem>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
@@ -13,14 +13,11 @@
 #include "clip/io/file.hpp"
 #include "clip/io/lines.hpp"
 #include "clip/io/npy.hpp"
-#include "clip/models/clip_encoder.hpp"
-#include "clip/models/image_encoder.hpp"
-#include "clip/models/text_encoder.hpp"
-#include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/l2_normalize.hpp"
 #include "clip/ops/permute.hpp"
 #include "examples/support/clip_rows.hpp"
+#include "examples/support/pair_encoder.hpp"
 #include "examples/support/picture_batches.hpp"
 #include "examples/support/pictures.hpp"
 #include "examples/support/program.hpp"
@@ -85,29 +82,16 @@ fs::path paths_beside(const fs::path& output) {
   return output.empty() ? output : fs::path(output.string() + ".paths.txt");
 }
 
-/// Texts to rows, and how long a row is.
-struct TextRows {
-  std::function<Tensor(std::span<const std::string>)> encode;
-  std::int64_t size;
-};
-
-TextRows load_clip_texts(const Program& program, const Options& options) {
-  if (options.pooling != "default") throw WrongUsage("--pooling is not for CLIP, whose texts end at their end token");
-  const auto model = std::make_shared<Clip>(Clip::load(options.model, program.device(), program.type()));
-  const auto encode = [=, tokenizer = ClipTokenizer::load(options.model),
-                       normalize = options.normalize](std::span<const std::string> texts) {
-    const Tensor rows = model->embed_texts(tokenizer.encode(texts, {.truncate = true}));
-    return normalize ? l2_normalize(rows) : rows;
-  };
-  return {encode, model->config.projection};
-}
-
-TextRows load_texts(const Program& program, const Options& options) {
-  const auto encoder =
-      std::make_shared<TextEncoder>(TextEncoder::load(options.model, program.device(), program.type()));
-  if (options.pooling != "default") encoder->pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
-  encoder->normalize |= options.normalize;
-  return {[encoder](std::span<const std::string> texts) { return (*encoder)(texts); }, encoder->config().size};
+PairEncoder load_texts(const Program& program, const Options& options) {
+  PairEncoder encoder;
+  if (ClipEncoder::is_in(options.model)) {
+    if (options.pooling != "default") throw WrongUsage("--pooling is not for CLIP, whose texts end at their end token");
+    encoder.clip = ClipEncoder::load(options.model, program.device(), program.type());
+  } else {
+    encoder.text = TextEncoder::load(options.model, program.device(), program.type());
+    if (options.pooling != "default") encoder.text->pooling = options.pooling == "cls" ? Pooling::cls : Pooling::mean;
+  }
+  return encoder;
 }
 
 void embed_texts(const Program& program, const Options& options) {
@@ -130,27 +114,23 @@ void embed_texts(const Program& program, const Options& options) {
     }
   }
   if (output != nullptr) {
-    const TextRows encoder = clip ? load_clip_texts(program, options) : load_texts(program, options);
+    PairEncoder encoder = load_texts(program, options);
     program.announce(options.model.string() + ", " + std::to_string(lines.size()) + " texts");
     Progress progress("texts", std::ssize(lines), program.quiet);
     std::vector<Tensor> parts;
     for_batches(lines, options.batch, [&](std::span<const std::string> texts) {
-      parts.push_back(encoder.encode(texts));
+      parts.push_back(encoder.embed_texts(texts));
       progress.advance(std::ssize(texts));
     });
-    write_npy(*output, rows_or_empty(parts, {0, encoder.size}));
+    const Tensor rows = rows_or_empty(parts, {0, encoder.text_size()});
+    write_npy(*output, options.normalize ? l2_normalize(rows) : rows);
   }
   outputs.commit();
 }
 
-/// Preprocessed pictures to rows.
-std::function<Tensor(const Tensor&)> load_images(const Program& program, const fs::path& folder) {
-  if (ClipEncoder::is_in(folder)) {
-    const auto model = std::make_shared<Clip>(Clip::load(folder, program.device(), program.type()));
-    return [model, device = program.device()](const Tensor& images) { return model->embed_images(to(images, device)); };
-  }
-  const auto encoder = std::make_shared<ImageEncoder>(ImageEncoder::load(folder, program.device(), program.type()));
-  return [encoder](const Tensor& images) { return (*encoder)(images); };
+PairEncoder load_images(const Program& program, const fs::path& folder) {
+  if (ClipEncoder::is_in(folder)) return {.clip = ClipEncoder::load(folder, program.device(), program.type())};
+  return {.image = ImageEncoder::load(folder, program.device(), program.type())};
 }
 
 void embed_images(const Program& program, const Options& options) {
@@ -162,8 +142,8 @@ void embed_images(const Program& program, const Options& options) {
   NewFile* const output = outputs.open(options.output);
   NewFile* const pixel_paths = outputs.open(paths_beside(options.pixels));
   NewFile* const output_paths = outputs.open(paths_beside(options.output));
-  std::function<Tensor(const Tensor&)> encode;
-  if (output != nullptr) encode = load_images(program, options.model);  // first: it tells what kind of model this is
+  std::optional<PairEncoder> encoder;
+  if (output != nullptr) encoder = load_images(program, options.model);  // first: it tells what kind of model this is
   const Preprocessor preprocess = Preprocessor::load(options.model);
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures");
   Progress progress("pictures", std::ssize(files), program.quiet);
@@ -175,7 +155,7 @@ void embed_images(const Program& program, const Options& options) {
                         for (const std::size_t i : some.items) names += files[i].string() + '\n';
                         good += std::ssize(some.items);
                         if (pixel_file != nullptr) pixels.push_back(permute(some.pixels, {0, 3, 1, 2}));
-                        if (encode) rows.push_back(encode(some.pixels));
+                        if (encoder) rows.push_back(encoder->embed_images(some.pixels));
                       });
   const std::int64_t bad = std::ssize(files) - good;
   if (bad > 0) program.warn("skipped " + std::to_string(bad) + " of " + std::to_string(files.size()) + " pictures");

@@ -10,6 +10,7 @@
 
 #include "clip/autograd.hpp"
 #include "clip/io/file.hpp"
+#include "clip/ops/l2_normalize.hpp"
 #include "examples/support/clip_rows.hpp"
 #include "examples/support/grid.hpp"
 #include "examples/support/pictures.hpp"
@@ -84,7 +85,7 @@ RunIndex index_of(const Program& program, const Options& options, const QueryEnc
 }
 
 /// The pictures of a folder or list by a CLIP model; what was embedded before is in the cache.
-RunIndex index_of(const Program& program, const Options& options, const ClipEncoder& encoder) {
+RunIndex index_of(const Program& program, const Options& options, PairEncoder& encoder) {
   const fs::path beside = is_folder(options.images) ? options.images : options.images.parent_path();
   const fs::path cache = options.cache.empty() ? beside / ".clipcore" : options.cache;
   PictureRows found =
@@ -101,11 +102,11 @@ struct Searched {
 Searched load_clip(const Program& program, const Options& options) {
   check(ClipEncoder::is_in(options.model) || !is_folder(options.model / "image"), "--model", "expected a CLIP in ",
         quoted(options.model), ", got two encoders: search with them by --run");
-  const auto encoder =
-      std::make_shared<ClipEncoder>(ClipEncoder::load(options.model, program.device(), program.type()));
+  const auto encoder = std::make_shared<PairEncoder>(
+      PairEncoder{.clip = ClipEncoder::load(options.model, program.device(), program.type())});
   QueryEncoder queries{
       [&program, encoder](std::span<const std::string> texts) { return embed_texts(program, *encoder, texts); },
-      encoder->preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
+      encoder->preprocess(), [encoder](const Tensor& pixels) { return l2_normalize(encoder->embed_images(pixels)); }};
   return {std::move(queries), index_of(program, options, *encoder)};
 }
 Searched load_run(const Program& program, const Options& options) {

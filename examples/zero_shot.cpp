@@ -58,7 +58,7 @@ std::vector<std::string> templates_of(const Options& options) {
 }
 
 /// A row for each label: the mean over the templates, of length 1.
-Tensor embed_labels(const Program& program, const ClipEncoder& encoder, const std::vector<std::string>& labels,
+Tensor embed_labels(const Program& program, PairEncoder& encoder, const std::vector<std::string>& labels,
                     const std::vector<std::string>& templates) {
   std::vector<std::string> texts;
   for (const std::string& label : labels)
@@ -68,20 +68,20 @@ Tensor embed_labels(const Program& program, const ClipEncoder& encoder, const st
       texts.push_back(std::move(text));
     }
   const Tensor rows = embed_texts(program, encoder, texts);
-  return l2_normalize(mean(reshape(rows, {std::ssize(labels), std::ssize(templates), encoder.size()}), {1}));
+  return l2_normalize(mean(reshape(rows, {std::ssize(labels), std::ssize(templates), encoder.text_size()}), {1}));
 }
 
 void zero_shot(const Program& program, const Options& options) {
   const std::vector<std::string> labels = lines_of(options.labels, "labels"), templates = templates_of(options);
   const std::vector<fs::path> files = list_pictures(options.images);
-  const ClipEncoder encoder = ClipEncoder::load(options.model, program.device(), program.type());
+  PairEncoder encoder{.clip = ClipEncoder::load(options.model, program.device(), program.type())};
   program.announce(options.model.string() + ", " + std::to_string(files.size()) + " pictures, " +
                    std::to_string(labels.size()) + " labels, " + std::to_string(templates.size()) +
                    (templates.size() == 1 ? " template" : " templates"));
   const Tensor classes = embed_labels(program, encoder, labels, templates);
   const PictureRows pictures = embed_pictures(program, encoder, files, options.skip_bad);
   const Tensor cosines = matmul(pictures.rows, classes, {.transpose_b = true});
-  const Tensor probabilities = softmax(cosines * to(exp(encoder.model.logit_scale), Device::cpu()));
+  const Tensor probabilities = softmax(cosines * to(exp(encoder.logit_scale()), Device::cpu()));
   const std::vector<std::vector<Hit>> best = Index::build(classes).search_all(pictures.rows, options.k);
   Json all = Json::array();
   for (std::size_t i = 0; i < pictures.files.size(); ++i) {

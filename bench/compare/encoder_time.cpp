@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     if (ClipEncoder::is_in(argv[1])) {
       const Clip model = Clip::load(argv[1], device, type);
       if (input.dtype() == dtype::i32) {  // texts up to their end tokens
-        const Tokens tokens = model.text.cut(unpadded(input, device));
+        const Tokens tokens = model.text.cut(unpadded(input, device), device);
         serve(argv[3], [&] { return model.embed_texts(tokens); });
       } else {
         const Tensor images = to(input, device);

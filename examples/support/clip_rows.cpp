@@ -12,6 +12,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
+#include "clip/ops/l2_normalize.hpp"
 #include "examples/support/picture_batches.hpp"
 
 namespace clip {
@@ -30,23 +31,23 @@ void warn_of_cut(const Program& program, const ClipTokenizer& tokenizer, std::sp
                  std::to_string(tokenizer.max_length()) + " tokens");
 }
 
-Tensor embed_texts(const Program& program, const ClipEncoder& encoder, std::span<const std::string> texts) {
-  warn_of_cut(program, encoder.tokenizer, texts);
+Tensor embed_texts(const Program& program, PairEncoder& encoder, std::span<const std::string> texts) {
+  warn_of_cut(program, encoder.clip->tokenizer, texts);
   std::vector<Tensor> parts;
   for (std::size_t at = 0; at < texts.size(); at += batch) {
     stop_if_interrupted();
     const auto part = texts.subspan(at, std::min(texts.size() - at, batch));
-    parts.push_back(to(encoder.embed_texts(part, true), Device::cpu()));
+    parts.push_back(to(l2_normalize(encoder.embed_texts(part)), Device::cpu()));
   }
-  return parts.empty() ? Tensor({0, encoder.size()}) : concat(parts);
+  return parts.empty() ? Tensor({0, encoder.text_size()}) : concat(parts);
 }
 
-PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder, const std::vector<fs::path>& files,
+PictureRows embed_pictures(const Program& program, PairEncoder& encoder, const std::vector<fs::path>& files,
                            bool skip_bad, const fs::path& cache, const fs::path& model) {
   const NoGrad guard;
   const auto rows_of = [&](std::span<const fs::path> some, Progress& progress) {
-    return picture_rows(program, encoder.preprocess, some, encoder.size(), skip_bad, progress,
-                        [&](const Tensor& pixels) { return encoder.embed_images(pixels); });
+    return picture_rows(program, encoder.preprocess(), some, encoder.image_size(), skip_bad, progress,
+                        [&](const Tensor& pixels) { return l2_normalize(encoder.embed_images(pixels)); });
   };
   Tensor rows;
   if (cache.empty()) {
@@ -67,7 +68,7 @@ PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder, c
   PictureRows result;
   std::vector<std::int32_t> good;
   for (std::size_t i = 0; i < files.size(); ++i)
-    if (!std::isnan(rows.data<float>()[i * static_cast<std::size_t>(encoder.size())])) {
+    if (!std::isnan(rows.data<float>()[i * static_cast<std::size_t>(encoder.image_size())])) {
       good.push_back(static_cast<std::int32_t>(i));
       result.files.push_back(files[i]);
     }

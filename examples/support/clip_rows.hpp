@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "clip/models/clip_encoder.hpp"
+#include "examples/support/pair_encoder.hpp"
 #include "examples/support/program.hpp"
 
 namespace clip {
@@ -13,8 +13,8 @@ namespace clip {
 /// Warns when texts are longer than the context, and how many: they are cut.
 void warn_of_cut(const Program& program, const ClipTokenizer& tokenizer, std::span<const std::string> texts);
 
-/// f32 [N, size], rows of length 1. Long texts are cut, with a warning.
-Tensor embed_texts(const Program& program, const ClipEncoder& encoder, std::span<const std::string> texts);
+/// f32 [N, size], rows of length 1, by a CLIP. Long texts are cut, with a warning.
+Tensor embed_texts(const Program& program, PairEncoder& encoder, std::span<const std::string> texts);
 
 struct PictureRows {
   std::vector<std::filesystem::path> files;
@@ -22,7 +22,7 @@ struct PictureRows {
 };
 /// Throws on a picture that cannot be read, or, with `skip_bad`, reports it and leaves it out, and throws when none is
 /// left. With a `cache` folder, only pictures that are not in it are embedded; `model` is then the encoder's folder.
-PictureRows embed_pictures(const Program& program, const ClipEncoder& encoder,
+PictureRows embed_pictures(const Program& program, PairEncoder& encoder,
                            const std::vector<std::filesystem::path>& files, bool skip_bad,
                            const std::filesystem::path& cache = {}, const std::filesystem::path& model = {});
 

@@ -64,7 +64,7 @@ Tensor encode_texts(const Program& program, const Captions& data, const EncodeOp
     for_parts(items, [&](std::span<const std::size_t> part, std::int64_t first) {
       std::vector<std::string> texts;
       for (const std::size_t i : part) texts.push_back(data.captions[i].text);
-      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from(encoder->text_features(texts));
+      rows.view(first * rows.shape(1), {std::ssize(part), rows.shape(1)}).copy_from(encoder->embed_texts(texts));
       progress.advance(std::ssize(part));
     });
     return rows;
@@ -85,7 +85,7 @@ Tensor encode_pictures(const Program& program, const Captions& data, const Encod
     std::vector<fs::path> some;
     for (const std::size_t i : items) some.push_back(files[i]);
     return picture_rows(program, encoder->preprocess(), some, encoder->image_size(), options.skip_bad, progress,
-                        [&](const Tensor& pixels) { return encoder->image_features(pixels); });
+                        [&](const Tensor& pixels) { return encoder->embed_images(pixels); });
   });
 }
 

@@ -7,6 +7,7 @@
 #include "clip/ops/cast.hpp"
 #include "clip/ops/concat.hpp"
 #include "clip/ops/embedding.hpp"
+#include "clip/ops/view.hpp"
 
 namespace clip {
 namespace {
@@ -35,13 +36,42 @@ std::vector<std::string> Pairs::texts(std::span<const std::int32_t> some) const 
   return list;
 }
 
-Tensor PairEncoder::text_features(std::span<const std::string> texts, Random* random) const {
-  if (!clip) return (*text)(texts, random);
-  return clip->model.embed_texts(clip->tokenizer.encode(texts, {.truncate = true}));
+Tokens PairEncoder::tokens(std::span<const std::string> texts) const {
+  return clip ? clip->model.text.cut(clip->tokenizer.encode(texts, {.truncate = true}), Device::cpu())
+              : text->tokenizer.encode(texts);
+}
+
+Tokens PairEncoder::tokens_for_graphs(std::span<const std::string> texts) const {
+  const Tokens packed = tokens(texts);
+  if (device().is_cpu()) return packed;
+  return packed.rounded(clip ? clip->model.config.context : text->config().max_positions);
+}
+
+Tensor PairEncoder::text_features(const Tokens& tokens, Random* random) const {
+  Tokens there = tokens;
+  for (Tensor* const list : {&there.ids, &there.offsets, &there.positions, &there.ends})
+    if (list->defined()) *list = to(*list, device());
+  return clip ? clip->model.embed_texts(there) : (*text)(there, random);
 }
 
 Tensor PairEncoder::image_features(const Tensor& pixels, Mode mode) {
   return clip ? clip->model.embed_images(to(pixels, clip->device)) : (*image)(pixels, mode);
+}
+
+Tensor PairEncoder::embed_texts(std::span<const std::string> texts) {
+  const NoGrad guard;
+  const Tokens all = tokens_for_graphs(texts);
+  const auto work = [&](const std::vector<Tensor>& in) {
+    const Tensor features = text_features({in[0], in[1], in[2], all.longest, in[3]});
+    return std::vector{project_texts(slice(features, 0, std::ssize(texts)))};
+  };
+  return text_graphs(device(), {all.ids, all.offsets, all.positions, all.ends}, work, all.longest)[0];
+}
+
+Tensor PairEncoder::embed_images(const Tensor& pixels) {
+  const NoGrad guard;
+  const auto work = [&](const std::vector<Tensor>& in) { return std::vector{project_images(image_features(in[0]))}; };
+  return image_graphs(device(), {pixels}, work)[0];
 }
 
 PairEncoder PairEncoder::in_use(dtype type) const {
@@ -69,14 +99,14 @@ PairEncoder PairEncoder::load(const std::filesystem::path& folder, const PairEnc
 Tensor embed_texts(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> captions) {
   const Tensor& features = pairs.features.text;
   return in_parts(captions, features.defined() ? projected_at_once : encoded_at_once, [&](auto part) {
-    return model.project_texts(features.defined() ? rows(features, part) : model.text_features(pairs.texts(part)));
+    return features.defined() ? model.project_texts(rows(features, part)) : model.embed_texts(pairs.texts(part));
   });
 }
 
 Tensor embed_pictures(PairEncoder& model, const Pairs& pairs, std::span<const std::int32_t> pictures) {
   const Tensor& features = pairs.features.image;
   return in_parts(pictures, features.defined() ? projected_at_once : encoded_at_once, [&](auto part) {
-    return model.project_images(features.defined() ? rows(features, part) : model.image_features(pairs.pixels(part)));
+    return features.defined() ? model.project_images(rows(features, part)) : model.embed_images(pairs.pixels(part));
   });
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clip/core/graph.hpp"
 #include "clip/data/batches.hpp"
 #include "clip/models/clip_encoder.hpp"
 #include "clip/models/dual_encoder.hpp"
@@ -34,10 +35,16 @@ struct PairEncoder {
   std::optional<ImageEncoder> image = {};
   std::optional<ClipEncoder> clip = {};
   std::optional<DualHeads> heads = {};
+  Graphs text_graphs = {}, image_graphs = {};  ///< of `embed_texts` and `embed_images`
 
-  /// What the encoders make of texts, f32 [N, text_size()], and of pictures as `preprocess` makes them. Texts that are
-  /// too long are cut. CLIP's features are in its space, not of length 1.
-  Tensor text_features(std::span<const std::string> texts, Random* random = nullptr) const;
+  const Device& device() const { return clip ? clip->device : text ? text->device : image->device; }
+  /// The texts as `text_features` takes them, on the CPU; those that are too long are cut.
+  Tokens tokens(std::span<const std::string> texts) const;
+  /// The same, for a GPU with one text more: `Tokens::rounded`.
+  Tokens tokens_for_graphs(std::span<const std::string> texts) const;
+  /// What the encoders make of texts, f32 [N, text_size()], and of pictures as `preprocess` makes them, both from any
+  /// device. CLIP's features are in its space, not of length 1.
+  Tensor text_features(const Tokens& tokens, Random* random = nullptr) const;
   Tensor image_features(const Tensor& pixels, Mode mode = Mode::inference);
   std::int64_t text_size() const { return clip ? clip->size() : text->config().size; }
   std::int64_t image_size() const { return clip ? clip->size() : image->size(); }
@@ -49,6 +56,10 @@ struct PairEncoder {
   Tensor project_images(const Tensor& features, Random* random = nullptr) const {
     return heads ? heads->image(features, random) : features;
   }
+  /// Features of texts and pictures in the shared space, without gradients: of a model in use, whose tensors stay where
+  /// they are, because a GPU replays graphs.
+  Tensor embed_texts(std::span<const std::string> texts);
+  Tensor embed_images(const Tensor& pixels);
   /// Logarithm of the scale of cosines.
   const Tensor& logit_scale() const { return heads ? heads->logit_scale : clip->model.logit_scale; }
 

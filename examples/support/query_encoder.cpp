@@ -16,22 +16,21 @@ namespace fs = std::filesystem;
 fs::path model_of(const fs::path& run) { return is_folder(run / "model") ? run / "model" : run; }
 
 QueryEncoder load_query_encoder(const fs::path& model, const Device& device, dtype type) {
-  const bool tuned = ClipEncoder::is_in(model);
-  if (!tuned && !ClipEncoder::is_in(model / "clip")) {
-    const auto encoder = std::make_shared<DualEncoder>(DualEncoder::load(model, device, type));
-    return {[encoder](std::span<const std::string> texts) { return encoder->embed_texts(texts); },
-            encoder->image.preprocess, [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
-  }
   const auto encoder = std::make_shared<PairEncoder>();
-  encoder->clip = ClipEncoder::load(tuned ? model : model / "clip", device, type);
-  if (!tuned) {
+  if (ClipEncoder::is_in(model)) {
+    encoder->clip = ClipEncoder::load(model, device, type);
+  } else if (ClipEncoder::is_in(model / "clip")) {
+    encoder->clip = ClipEncoder::load(model / "clip", device, type);
     encoder->heads = load_heads(model, encoder->clip->size(), encoder->clip->size());
     for (const Member& member : members(*encoder->heads)) *member.tensor = to(*member.tensor, device);
+  } else {
+    DualEncoder both = DualEncoder::load(model, device, type);
+    encoder->text = std::move(both.text);
+    encoder->image = std::move(both.image);
+    encoder->heads = std::move(both.heads);
   }
-  return {
-      [encoder](std::span<const std::string> texts) { return encoder->project_texts(encoder->text_features(texts)); },
-      encoder->preprocess(),
-      [encoder](const Tensor& pixels) { return encoder->project_images(encoder->image_features(pixels)); }};
+  return {[encoder](std::span<const std::string> texts) { return encoder->embed_texts(texts); }, encoder->preprocess(),
+          [encoder](const Tensor& pixels) { return encoder->embed_images(pixels); }};
 }
 
 Tensor embed_pictures(const Program& program, const QueryEncoder& encoder, std::vector<fs::path>& files,

@@ -147,7 +147,8 @@ std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Batch& batc
   if (model.clip)
     for (const Member& member : members(model.clip->model))  // not the tower that is frozen, and does not run
       if (member.tensor->needs_grad()) *member.tensor = to(*member.tensor, options_.type);
-  const Tensor text = batch.text.defined() ? batch.text : model.text_features(pairs_.texts(captions), &random_);
+  const Tensor text =
+      batch.text.defined() ? batch.text : model.text_features(model.tokens(pairs_.texts(captions)), &random_);
   const Tensor image = batch.image.defined() ? batch.image : model.image_features(pixels, Mode::training);
   Tensor t = model.project_texts(text, &random_), v = model.project_images(image, &random_);
   return {std::move(t), std::move(v)};

@@ -18,4 +18,41 @@ void Graph::replay() const {
     if (const auto storage = each.lock()) storage->changed();
 }
 
+std::vector<Tensor> Graphs::operator()(const Device& device, const std::vector<Tensor>& inputs, const Work& work,
+                                       std::int64_t number) {
+  Key key{number};
+  for (const Tensor& input : inputs) {
+    key.push_back(input.defined() ? input.rank() : -1);
+    if (!input.defined()) continue;
+    key.insert(key.end(), input.shape().begin(), input.shape().end());
+    key.push_back(static_cast<std::int64_t>(input.dtype()));
+  }
+  auto found = recorded_.find(key);
+  if (found == recorded_.end()) {
+    std::vector<Tensor> here;
+    for (const Tensor& input : inputs) {
+      here.push_back(input);
+      if (input.defined() && input.device() != device)
+        (here.back() = Tensor(input.shape(), input.dtype(), device)).copy_from(input);
+    }
+    if (device.is_cpu() || size() == most || !seen_.contains(key)) {
+      std::vector<Tensor> results = work(here);
+      seen_.insert(std::move(key));
+      return results;
+    }
+    for (Tensor& input : here)
+      if (input.defined()) input = input.clone();  // not the caller's
+    std::vector<Tensor> results;
+    Graph graph(device, [&] { results = work(here); });
+    found = recorded_.emplace(std::move(key), Recorded{std::move(here), std::move(results), std::move(graph)}).first;
+  }
+  Recorded& recorded = found->second;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].defined()) recorded.inputs[i].copy_from(inputs[i]);
+  recorded.graph.replay();
+  std::vector<Tensor> results;
+  for (const Tensor& result : recorded.results) results.push_back(result.clone());
+  return results;
+}
+
 }  // namespace clip

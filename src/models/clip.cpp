@@ -82,7 +82,7 @@ ClipText::ClipText(const ClipConfig& config, Init init)
   for (std::int64_t i = 0; i < config.text.layers; ++i) layers.emplace_back(config.text, init);
 }
 
-Tokens ClipText::cut(const Tokens& tokens) const {
+Tokens ClipText::cut(const Tokens& tokens, const Device& device) const {
   const auto ids = tokens.ids.to_vector<std::int32_t>(), offsets = tokens.offsets.to_vector<std::int32_t>();
   std::vector<std::vector<std::int32_t>> texts;
   std::vector<std::int32_t> ends;
@@ -97,8 +97,8 @@ Tokens ClipText::cut(const Tokens& tokens) const {
     texts.emplace_back(begin, last + 1);
     ends.push_back((rows += static_cast<std::int32_t>(texts.back().size())) - 1);
   }
-  Tokens packed = Tokens::pack(texts, token.weight.device());
-  packed.ends = Tensor::from(ends, {std::ssize(ends)}, token.weight.device());
+  Tokens packed = Tokens::pack(texts, device);
+  packed.ends = Tensor::from(ends, {std::ssize(ends)}, device);
   return packed;
 }
 
@@ -109,7 +109,7 @@ Tensor ClipText::embed(const Tokens& tokens) const {
 }
 
 Tensor ClipText::operator()(const Tokens& tokens) const {
-  const Tokens texts = tokens.ends.defined() ? tokens : cut(tokens);
+  const Tokens texts = tokens.ends.defined() ? tokens : cut(tokens, token.weight.device());
   Tensor x = embed(texts);
   for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](std::move(x), texts);
   return final_norm(layers.back().pooled_row(x, texts));

@@ -31,6 +31,20 @@ Tokens Tokens::pack(std::span<const std::vector<std::int32_t>> texts, const Devi
           .longest = static_cast<std::int64_t>(longest)};
 }
 
+Tokens Tokens::rounded(std::int64_t most) const {
+  const std::int64_t step = std::min<std::int64_t>(64, most), total = (ids.numel() / step + 1) * step;
+  const auto extended = [](const Tensor& list, std::int64_t size, std::int64_t value) {
+    Tensor longer = full({size}, static_cast<double>(value), list.dtype(), list.device());
+    longer.view(0, list.shape()).copy_from(list);
+    return longer;
+  };
+  return {.ids = extended(ids, total, 0),
+          .offsets = extended(offsets, offsets.numel() + 1, total),
+          .positions = extended(positions, total, 0),
+          .longest = std::min(most, (std::max<std::int64_t>(longest, 1) + step - 1) / step * step),
+          .ends = ends.defined() ? extended(ends, ends.numel() + 1, total - 1) : Tensor()};
+}
+
 Tensor Tokens::padded(std::int32_t pad_id, std::int64_t length) const {
   if (length == 0) length = longest;
   check(longest <= length, "tokens", "expected texts of at most ", length, " tokens, got one of ", longest);

@@ -6,6 +6,7 @@
 #include "clip/autograd.hpp"
 #include "clip/ops/activation.hpp"
 #include "clip/ops/arithmetic.hpp"
+#include "clip/ops/cast.hpp"
 #include "clip/ops/conv2d.hpp"
 #include "clip/ops/linear.hpp"
 #include "clip/ops/reduce.hpp"
@@ -205,5 +206,81 @@ TEST_CASE("what waits or copies to the host can't be recorded", "[core]") {
                       "the first use of a library: run the work once before"));
     CHECK(std::isfinite(linear(a, a).to_vector()[63]));
     CHECK((x + x).to_vector()[0] == 2 * x.to_vector()[0]);  // nothing is left of what was refused
+  }
+}
+
+TEST_CASE("work that comes again in a shape is recorded and replayed, on new inputs", "[core]") {
+  for (const Device& device : devices()) {
+    INFO(device);
+    int calls = 0;
+    Tensor w = numbers({5}, 1, device);
+    Graphs graphs;
+    // inputs come from the CPU; the second is none
+    const auto check = [&](std::int64_t rows, std::int64_t number, unsigned salt, int calls_on_gpu) {
+      INFO(rows << " rows, number " << number << ", numbers " << salt);
+      const Tensor x = numbers({rows, 5}, salt, {});
+      const int before = calls;
+      const auto work = [&](const std::vector<Tensor>& in) {
+        ++calls;
+        CHECK(in[0].device() == device);
+        CHECK(!in[1].defined());
+        return std::vector{scale(in[0] * w, static_cast<float>(number)), Tensor::of(7)};
+      };
+      const std::vector<Tensor> results = graphs(device, {x, {}}, work, number);
+      CHECK(results[0].to_vector() == scale(x * to(w, Device::cpu()), static_cast<float>(number)).to_vector());
+      CHECK(results[1].item() == 7);
+      CHECK(calls - before == (device.is_cpu() ? 1 : calls_on_gpu));
+      return results[0];
+    };
+    check(3, 1, 2, 1);
+    const Tensor recorded = check(3, 1, 3, 1);
+    const std::vector<float> values = recorded.to_vector();
+    check(3, 1, 4, 0);
+    check(2, 1, 5, 1);
+    check(3, 2, 6, 1);
+    w.copy_from(numbers({5}, 7, device));  // weights that moved
+    check(3, 1, 8, 0);
+    check(2, 1, 9, 1);
+    check(3, 2, 10, 1);
+    check(3, 2, 11, 0);
+    CHECK(recorded.to_vector() == values);  // not the graph's to write to
+
+    graphs = Graphs(graphs);
+    check(3, 1, 12, 1);
+    check(3, 1, 13, 1);
+    check(3, 1, 14, 0);
+  }
+}
+
+TEST_CASE("graphs are limited in number", "[core]") {
+  for (const Device& device : gpus()) {
+    Graphs graphs;
+    int calls = 0;
+    const auto work = [&](const std::vector<Tensor>& in) {
+      ++calls;
+      return std::vector{in[0] + in[0]};
+    };
+    for (int round = 0; round < 3; ++round)
+      for (std::int64_t rows = 0; rows <= Graphs::most; ++rows) {
+        const Tensor x = numbers({rows}, 1, device);
+        CHECK(graphs(device, {x}, work)[0].to_vector() == (x + x).to_vector());
+      }
+    CHECK(calls == 2 * Graphs::most + 3);
+  }
+}
+
+TEST_CASE("work that failed is not recorded the next time, but tried again", "[core]") {
+  for (const Device& device : gpus()) {
+    Graphs graphs;
+    bool fails = true;
+    const auto work = [&](const std::vector<Tensor>& in) {
+      check(!fails, "here", "of its own");
+      return std::vector{Tensor::of(in[0].to_vector()[0])};  // waits: can't be recorded
+    };
+    const Tensor x = numbers({3}, 1, device);
+    CHECK(throws_with([&] { graphs(device, {x}, work); }, "[here] of its own"));
+    fails = false;
+    CHECK(graphs(device, {x}, work)[0].item() == x.to_vector()[0]);
+    CHECK(throws_with([&] { graphs(device, {x}, work); }, "a copy to the host"));
   }
 }

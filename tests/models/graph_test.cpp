@@ -93,7 +93,7 @@ TEST_CASE("a CLIP in a graph computes what it does outside", "[graph]") {
   for (const Device& device : devices()) {
     if (device.is_cpu()) continue;
     const Clip model = hash_filled<Clip>(small_clip, device);
-    Tokens tokens = model.text.cut(end_tokens(60, {7, 2, 12}, {6, 1, 8}));
+    Tokens tokens = model.text.cut(end_tokens(60, {7, 2, 12}, {6, 1, 8}), device);
     CHECK(tokens.ids.device() == device);
     Tensor images = hash_images(2, 32, device);
     check_inference(
@@ -102,7 +102,7 @@ TEST_CASE("a CLIP in a graph computes what it does outside", "[graph]") {
           return std::vector{model.embed_texts(tokens), model.embed_images(images)};
         },
         [&] {
-          replace(tokens, model.text.cut(end_tokens(60, {5, 9, 6}, {3, 8, 4})));
+          replace(tokens, model.text.cut(end_tokens(60, {5, 9, 6}, {3, 8, 4}), device));
           images.copy_from(to(hash_tensor("others", images.shape()), device));
         });
   }

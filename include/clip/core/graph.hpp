@@ -1,6 +1,9 @@
 #pragma once
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "clip/core/tensor.hpp"
@@ -28,6 +31,41 @@ class Graph {
   Device device_;
   std::shared_ptr<void> recorded_;
   std::vector<std::weak_ptr<Storage>> written_;  // by each replay
+};
+
+/// Graphs of one piece of work, one for each shape of its inputs: what comes again in a shape is replayed.
+class Graphs {
+ public:
+  using Work = std::function<std::vector<Tensor>(const std::vector<Tensor>& inputs)>;
+  static constexpr int most = 8;  ///< further shapes are not recorded
+
+  Graphs() = default;
+  /// A copy begins without graphs: its owner may give it other work.
+  Graphs(const Graphs&) {}
+  Graphs& operator=(const Graphs&) {
+    seen_.clear();
+    recorded_.clear();
+    return *this;
+  }
+
+  /// work(inputs), with inputs from any device moved to this one; undefined ones stay so. On a CPU, and for a shape
+  /// that was not seen before, `work` is called; the second time it is recorded, and replayed from then on. It must be
+  /// the same work at every call, and may depend on nothing that changes but its inputs, the contents of tensors that
+  /// stay where they are, and `number`, which counts as part of the shape. The results are the caller's own; those on
+  /// the CPU are what they were when `work` was recorded. Throws what `work` and `Graph` do.
+  std::vector<Tensor> operator()(const Device& device, const std::vector<Tensor>& inputs, const Work& work,
+                                 std::int64_t number = 0);
+  /// How many there are.
+  int size() const { return static_cast<int>(recorded_.size()); }
+
+ private:
+  struct Recorded {
+    std::vector<Tensor> inputs, results;
+    Graph graph;
+  };
+  using Key = std::vector<std::int64_t>;
+  std::set<Key> seen_;
+  std::map<Key, Recorded> recorded_;
 };
 
 }  // namespace clip

@@ -98,8 +98,8 @@ struct ClipText {
   Tensor operator()(const Tokens& tokens) const;
   /// [T, size] of each token and its position.
   Tensor embed(const Tokens& tokens) const;
-  /// The texts, from any device, up to their end tokens, on the model's.
-  Tokens cut(const Tokens& tokens) const;
+  /// The texts, from any device, up to their end tokens, on `device`.
+  Tokens cut(const Tokens& tokens, const Device& device) const;
   void visit(auto&& v) {
     v("embeddings.token_embedding", token);
     v("embeddings.position_embedding", position);

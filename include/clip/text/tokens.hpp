@@ -25,6 +25,10 @@ struct Tokens {
   /// The ids as a rectangle i32 [B, length] on the CPU, filled up with `pad_id`; as long as the longest text unless
   /// given. Throws when a text is longer, and on offsets that do not rise within the ids.
   Tensor padded(std::int32_t pad_id, std::int64_t length = 0) const;
+  /// The same texts and behind them one of 1 to 64 zeros, or to `most`, if a text has no more tokens than that. Then
+  /// the numbers of all tokens and, within `most`, of the longest text's are multiples of 64, so that other batches
+  /// often have the same shapes, as `Graphs` likes it.
+  Tokens rounded(std::int64_t most) const;
 };
 
 }  // namespace clip

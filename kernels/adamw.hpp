@@ -20,6 +20,17 @@ struct AdamWTensor {
   bool operator==(const AdamWTensor&) const = default;
 };
 
+/// How a group of tensors is moved.
+struct AdamWSettings {
+  double lr, weight_decay, beta1, beta2, eps;
+};
+
+/// How often a tensor has been moved, and how it is.
+struct AdamWStep {
+  std::int64_t* steps;
+  const AdamWSettings* settings;
+};
+
 /// How far a step moves a tensor.
 struct AdamWRates {
   float keep;               ///< 1 - lr decay
@@ -27,6 +38,26 @@ struct AdamWRates {
   float beta2_rest;         ///< 1 - beta2
   float step, correction, eps;
 };
+
+/// Those of a tensor's next step, which is counted; `sqrt` of a double. Without pow, of which each machine has its own.
+template <class Sqrt>
+constexpr AdamWRates next_rates(const AdamWStep& of, Sqrt sqrt) {
+  const AdamWSettings& s = *of.settings;
+  const std::int64_t t = ++*of.steps;
+  const auto rest = [t](double beta) {  // 1 - beta^t
+    double power = 1;
+    for (std::int64_t n = t; n > 0; n /= 2, beta *= beta)
+      if (n % 2 == 1) power *= beta;
+    return 1 - power;
+  };
+  return {.keep = static_cast<float>(1 - s.lr * s.weight_decay),
+          .beta1_rest = static_cast<float>(1 - s.beta1),
+          .beta2 = static_cast<float>(s.beta2),
+          .beta2_rest = static_cast<float>(1 - s.beta2),
+          .step = static_cast<float>(s.lr / rest(s.beta1)),
+          .correction = static_cast<float>(1 / sqrt(rest(s.beta2))),
+          .eps = static_cast<float>(s.eps)};
+}
 
 }  // namespace clip::kernels
 
@@ -42,6 +73,9 @@ float clip_factor(std::span<const AdamWTensor> tensors, float max_norm);
 }  // namespace clip::kernels::cpu
 
 namespace clip::kernels::cuda {
+
+/// rates[i] = those of the next step of `of[i]`, [count], all in the GPU's memory.
+void adamw_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count, Stream stream);
 
 /// All in one launch. `rates` [count] and the factor lie in the GPU's memory; no factor, null, is 1.
 void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, const float* factor, Stream stream);

@@ -1,7 +1,8 @@
 // One pass over memory and one launch for all tensors (kernels/device/tensor_list.cuh): 16 bytes read and 12 written
 // for each element. For the norm of the gradients the same blocks sum squares, in f32 by thread and in double over
 // threads; one block of threads adds up what they found, and leaves the factor where the step reads it: the CPU does
-// not wait for it. Rates are read from memory too, so that a launch that a graph has recorded takes those of the day.
+// not wait for it. Steps are counted and rates made of them on the GPU too, a tensor to a thread, so that a launch that
+// a graph has recorded takes those of the day.
 #include "kernels/adamw.hpp"
 
 #include "kernels/device/tensor_list.cuh"
@@ -77,7 +78,16 @@ __global__ void __launch_bounds__(total_threads)
   *factor = scale < 1.0f ? scale : 1.0f;
 }
 
+__global__ void make_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * list_threads + threadIdx.x;
+  if (i < count) rates[i] = next_rates(of[i], [](double x) { return sqrt(x); });
+}
+
 }  // namespace
+
+void adamw_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count, Stream stream) {
+  launch("AdamW", {(count + list_threads - 1) / list_threads, {list_threads}}, stream, make_rates, rates, of, count);
+}
 
 void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, const float* factor, Stream stream) {
   launch("AdamW", list_grid(tensors), stream, step, tensors, rates, factor);

@@ -21,7 +21,8 @@ void running_average(std::span<const AveragedTensor> tensors, float rest);
 }
 
 namespace cuda {
-void running_average(const TensorList<AveragedTensor>& tensors, float rest, Stream stream);
-}
+/// `rest` lies in the GPU's memory.
+void running_average(const TensorList<AveragedTensor>& tensors, const float* rest, Stream stream);
+}  // namespace cuda
 
 }  // namespace clip::kernels

@@ -16,8 +16,9 @@ __device__ void update(const AveragedTensor& t, std::int64_t i, float rest) {
   store(t.mean + i, mean);
 }
 
-__global__ void __launch_bounds__(list_threads) average(TensorList<AveragedTensor> list, float rest) {
+__global__ void __launch_bounds__(list_threads) average(TensorList<AveragedTensor> list, const float* rest_there) {
   const ListShare share(list);
+  const float rest = *rest_there;
   const AveragedTensor t = list.tensors[share.index];
   const auto thread = std::int64_t{threadIdx.x};
   if (share.in_vectors(t.mean, t.value)) {
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(list_threads) average(TensorList<AveragedTenso
 
 }  // namespace
 
-void running_average(const TensorList<AveragedTensor>& tensors, float rest, Stream stream) {
+void running_average(const TensorList<AveragedTensor>& tensors, const float* rest, Stream stream) {
   launch("running_average", list_grid(tensors), stream, average, tensors, rest);
 }
 

@@ -1,6 +1,9 @@
 #pragma once
 // Many tensors that one launch goes over, however small they are.
+#include <cstddef>
 #include <cstdint>
+
+#include "kernels/stream.hpp"
 
 namespace clip::kernels::cuda {
 
@@ -14,5 +17,9 @@ struct TensorList {
   const std::int64_t* first;  ///< [count], there too: the sum of list_blocks over the tensors before
   std::int64_t count, blocks;
 };
+
+/// Writes bytes of the host, a multiple of 8, to a GPU's memory. They travel as arguments of launches, so that a graph
+/// can record it, and then writes the same at each replay.
+void write_arguments(void* to, const void* from, std::size_t bytes, Stream stream);
 
 }  // namespace clip::kernels::cuda

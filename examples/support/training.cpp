@@ -15,6 +15,7 @@
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/gather.hpp"
 #include "clip/ops/l2_normalize.hpp"
+#include "clip/ops/view.hpp"
 #include "examples/support/metrics.hpp"
 #include "src/io/json.hpp"
 
@@ -139,25 +140,25 @@ Tensor Training::loss(const Tensor& text, const Tensor& image, const Tensor& pic
   return siglip_loss(l2_normalize(text), l2_normalize(image), model.logit_scale(), model.heads->logit_bias, pictures);
 }
 
-/// Both sides of these pairs in the shared space, as in training.
-std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Batch& batch,
-                                            std::span<const std::int32_t> captions, const Tensor& pixels) {
+/// Both sides of a batch in the shared space, as in training.
+std::pair<Tensor, Tensor> Training::forward(PairEncoder model, const Inputs& in, Random& random) const {
   if (model.text) model.text = cast(*model.text, options_.type);
   if (model.image) model.image = cast(*model.image, options_.type);
   if (model.clip)
     for (const Member& member : members(model.clip->model))  // not the tower that is frozen, and does not run
       if (member.tensor->needs_grad()) *member.tensor = to(*member.tensor, options_.type);
-  const Tensor text =
-      batch.text.defined() ? batch.text : model.text_features(model.tokens(pairs_.texts(captions)), &random_);
-  const Tensor image = batch.image.defined() ? batch.image : model.image_features(pixels, Mode::training);
-  Tensor t = model.project_texts(text, &random_), v = model.project_images(image, &random_);
+  const Tensor text = in.batch.text.defined()
+                          ? in.batch.text
+                          : slice(model.text_features(in.tokens, &random), 0, in.batch.picture.numel());
+  const Tensor image = in.batch.image.defined() ? in.batch.image : model.image_features(in.pixels, Mode::training);
+  Tensor t = model.project_texts(text, &random), v = model.project_images(image, &random);
   return {std::move(t), std::move(v)};
 }
 
 /// The gradients of a batch; its loss.
-Tensor Training::at_once(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels) {
-  const auto [text, image] = forward(model_, batch, captions, pixels);
-  const Tensor value = loss(text, image, batch.picture, model_);
+Tensor Training::at_once(const Inputs& in, Random& random) const {
+  const auto [text, image] = forward(model_, in, random);
+  const Tensor value = loss(text, image, in.batch.picture, model_);
   backward(value);
   return value.detach();
 }
@@ -165,89 +166,85 @@ Tensor Training::at_once(const Batch& batch, std::span<const std::int32_t> capti
 /// The gradients of the whole batch with the graph of a part of it in memory (Gao et al. 2021, "Scaling deep
 /// contrastive learning batch size under memory limited setup"): embed all parts; the loss, and its gradient with
 /// respect to the embeddings; then each part once more, with the same dropout, and backward from its share.
-Tensor Training::part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels) {
+Tensor Training::part_by_part(const Inputs& in, std::span<const std::int32_t> captions, Random& random) const {
   const auto rows = [](const Tensor& t, std::size_t first, std::size_t count) {
     if (!t.defined()) return Tensor();
     const std::int64_t size = t.numel() / t.shape(0);
     return t.view(static_cast<std::int64_t>(first) * size, t.shape().with(0, static_cast<std::int64_t>(count)));
   };
   struct Part {
-    Batch batch;
-    std::span<const std::int32_t> captions;
-    Tensor pixels;
-    std::size_t first;
+    Inputs in;
+    std::size_t first, count;
     Random before;
   };
   std::vector<Part> parts;
   std::vector<Tensor> texts, images;
   for (std::size_t first = 0; first < captions.size(); first += static_cast<std::size_t>(options_.micro_batch)) {
     const std::size_t count = std::min(captions.size() - first, static_cast<std::size_t>(options_.micro_batch));
-    parts.push_back({{rows(batch.text, first, count), rows(batch.image, first, count), {}},
-                     captions.subspan(first, count),
-                     rows(pixels, first, count),
+    const auto some = [&](const Tensor& t) { return rows(t, first, count); };
+    parts.push_back({{{some(in.batch.text), some(in.batch.image), some(in.batch.picture)},
+                      some(in.pixels),
+                      in.batch.text.defined() ? Tokens() : model_.tokens(pairs_.texts(captions.subspan(first, count)))},
                      first,
-                     random_});
+                     count,
+                     random});
     const NoGrad guard;
     PairEncoder model = model_;
     for (const Member& member : members(model))  // running statistics move once, in the second pass
       if (!member.trainable) *member.tensor = member.tensor->clone();
-    const auto [text, image] = forward(model, parts.back().batch, parts.back().captions, parts.back().pixels);
+    const auto [text, image] = forward(model, parts.back().in, random);
     texts.push_back(text);
     images.push_back(image);
   }
   const Tensor text = concat(texts).requires_grad(), image = concat(images).requires_grad();
-  const Tensor value = loss(text, image, batch.picture, model_);
+  const Tensor value = loss(text, image, in.batch.picture, model_);
   backward(value);
-  for (const Part& part : parts) {
-    random_ = part.before;
-    const auto [t, v] = forward(model_, part.batch, part.captions, part.pixels);
-    if (t.needs_grad()) backward(t, rows(text.grad(), part.first, part.captions.size()));
-    if (v.needs_grad()) backward(v, rows(image.grad(), part.first, part.captions.size()));
+  for (Part& part : parts) {
+    const auto [t, v] = forward(model_, part.in, part.before);
+    if (t.needs_grad()) backward(t, rows(text.grad(), part.first, part.count));
+    if (v.needs_grad()) backward(v, rows(image.grad(), part.first, part.count));
   }
-  return value;
+  return value.detach();
 }
 
-/// The same as `gradients`, bit for bit, for a batch of features of the usual size: recorded once, then the CPU only
-/// hands over the batch and starts the graph.
-Tensor Training::replayed(std::span<const std::int32_t> captions) {
-  const Batch batch = batch_of(pairs_.features, captions);
-  if (!recorded_) {
-    const Tensor base({}, dtype::i64, options_.device);
-    Recorded step{.batch = {batch.text.clone(), batch.image.clone(), batch.picture.clone()},
-                  .random_base = base,
-                  .random = Random(options_.seed, base)};
-    const std::vector<Tensor> weights = parameters(*model_.heads);
-    for (const Tensor& weight : weights) weight.set_grad({});  // not to be added to
-    const Random before = std::exchange(random_, step.random);
-    step.graph.emplace(options_.device, [&] { step.loss = at_once(step.batch, captions, {}); });
-    step.random = std::exchange(random_, before);
-    for (const Tensor& weight : weights) step.gradients.emplace_back(weight, weight.grad());
-    recorded_.emplace(std::move(step));
-  }
-  recorded_->batch.text.copy_from(batch.text);
-  recorded_->batch.image.copy_from(batch.image);
-  recorded_->batch.picture.copy_from(batch.picture);
-  recorded_->random_base.copy_from(Tensor::from(std::vector{static_cast<std::int64_t>(random_.offset())}, {}));
-  recorded_->graph->replay();
-  random_ = Random(options_.seed, random_.offset() + recorded_->random.offset());
-  for (const auto& [parameter, gradient] : recorded_->gradients) parameter.set_grad(gradient);
-  return recorded_->loss;
+/// The gradients of a batch, then what `move` does with them, which needs its loss and how much of the running average
+/// is to be new; the loss. All that a GPU does in a step is here. It is one graph for each shape of the inputs, unless
+/// it goes part by part: so whatever changes from step to step, beside what tensors hold, is an input.
+Tensor Training::pass(std::span<const std::int32_t> captions, Graphs& graphs,
+                      const std::function<void(const Tensor& loss, const Tensor& rest)>& move) {
+  const Features& features = pairs_.features;
+  const bool parts = options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions);
+  const Tensor rows = Tensor::from(captions, {std::ssize(captions)}), pictures = gather(features.picture, 0, rows);
+  Tensor pixels;
+  if (!features.image.defined())
+    pixels = pairs_.training_pixels(pictures.to_vector<std::int32_t>(), step_,
+                                    2 * step_ < steps() ? options_.start_scale : 1);
+  Tokens tokens;
+  if (!features.text.defined() && !parts) tokens = model_.tokens_for_graphs(pairs_.texts(captions));
+  const Tensor place = Tensor::from(std::vector{static_cast<std::int64_t>(random_.offset())}, {});
+  // faster at first, when the average holds little
+  const auto step = static_cast<double>(step_ + 1);
+  const Tensor rest = Tensor::of(1 - std::min(options_.ema, (1 + step) / (10 + step)));
+
+  const auto work = [&](const std::vector<Tensor>& in) {
+    Random random = options_.device.is_cpu() ? random_ : Random(options_.seed, in[7]);
+    const std::uint64_t before = random.offset();
+    const Inputs inputs{batch_of(features, in[0], in[1]), in[2], {in[3], in[4], in[5], tokens.longest, in[6]}};
+    const Tensor value = parts ? part_by_part(inputs, captions, random) : at_once(inputs, random);
+    move(value, in[8]);
+    return std::vector{value, Tensor::from(std::vector{static_cast<std::int64_t>(random.offset() - before)}, {})};
+  };
+  Graphs none;
+  const std::vector<Tensor> results = (parts ? none : graphs)(
+      options_.device, {rows, pictures, pixels, tokens.ids, tokens.offsets, tokens.positions, tokens.ends, place, rest},
+      work, tokens.longest);
+  random_.reserve(4 * results[1].item<std::int64_t>());
+  return results[0];
 }
 
 Tensor Training::gradients(std::span<const std::int32_t> captions) {
-  const bool parts = options_.micro_batch > 0 && options_.micro_batch < std::ssize(captions);
-  if (options_.device.is_cuda() && pairs_.features.text.defined() && pairs_.features.image.defined() && !parts &&
-      std::ssize(captions) == options_.batch) {
-    if (ran_batch_) return replayed(captions);
-    ran_batch_ = true;
-  }
-  const Batch batch = batch_of(pairs_.features, captions);
-  Tensor pixels;
-  if (!batch.image.defined())
-    pixels = pairs_.training_pixels(
-        gather(pairs_.features.picture, 0, Tensor::from(captions, {std::ssize(captions)})).to_vector<std::int32_t>(),
-        step_, 2 * step_ < steps() ? options_.start_scale : 1);
-  return parts ? part_by_part(batch, captions, pixels) : at_once(batch, captions, pixels);
+  Graphs none;
+  return pass(captions, none, [](const Tensor&, const Tensor&) {});
 }
 
 void Training::train_step(std::span<const std::int32_t> captions) {
@@ -255,15 +252,16 @@ void Training::train_step(std::span<const std::int32_t> captions) {
     const WarmupCosine factor{.warmup = options_.warmup, .total = steps()};
     for (std::size_t group = 0; group < rates_.size(); ++group) optimizer_.set_lr(rates_[group] * factor(step_), group);
   }
-  losses_.view(std::ssize(unread_), {}).copy_from(gradients(captions));
+  const Tensor value = pass(captions, graphs_, [&](const Tensor& loss, const Tensor& rest) {
+    if (options_.device.is_cpu() && !std::isfinite(loss.item())) report_loss(step_, captions);
+    optimizer_.step(options_.clip_norm);
+    average_.update(rest);
+  });
+  losses_.view(std::ssize(unread_), {}).copy_from(value);
   unread_.emplace_back(captions.begin(), captions.end());
   ++step_;
   if (std::ssize(unread_) == losses_.numel()) read_losses();
-  optimizer_.step(options_.clip_norm);
   pairs_seen_ += std::ssize(captions);
-  // faster at first, when the average holds little
-  const auto step = static_cast<double>(step_);
-  average_.update(static_cast<float>(1 - std::min(options_.ema, (1 + step) / (10 + step))));
 }
 
 /// Adds up the losses of the last steps. Waits for a GPU.

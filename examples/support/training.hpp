@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "clip/core/graph.hpp"
+#include "clip/core/random.hpp"
 #include "clip/retrieval/recall.hpp"
 #include "clip/train/checkpoint.hpp"
 #include "clip/train/optimizer.hpp"
@@ -83,26 +84,25 @@ class Training {
   const std::vector<EpochMetrics>& metrics() const { return metrics_; }
   /// What is evaluated and saved: the weights, or their running average.
   const PairEncoder& model() const { return averaged_; }
+  /// Of its steps, on a GPU. For tests.
+  const Graphs& graphs() const { return graphs_; }
   /// The gradients of a step on these captions, which the parameters then hold; its loss. For tests.
   Tensor gradients(std::span<const std::int32_t> captions);
 
  private:
-  /// A step on a batch of features as a graph: what is written before each replay, and what a replay leaves.
-  struct Recorded {
+  /// What a forward pass takes: of each side rows of features, or the input of its encoder.
+  struct Inputs {
     Batch batch;
-    Tensor random_base;
-    Random random;  // which has drawn the numbers of one step, from that base
-    Tensor loss = {};
-    std::vector<std::pair<Tensor, Tensor>> gradients = {};  // of parameters
-    std::optional<Graph> graph = {};
+    Tensor pixels;
+    Tokens tokens;
   };
 
   Tensor loss(const Tensor& text, const Tensor& image, const Tensor& pictures, const PairEncoder& model) const;
-  std::pair<Tensor, Tensor> forward(PairEncoder model, const Batch& batch, std::span<const std::int32_t> captions,
-                                    const Tensor& pixels);
-  Tensor at_once(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
-  Tensor replayed(std::span<const std::int32_t> captions);
-  Tensor part_by_part(const Batch& batch, std::span<const std::int32_t> captions, const Tensor& pixels);
+  std::pair<Tensor, Tensor> forward(PairEncoder model, const Inputs& in, Random& random) const;
+  Tensor at_once(const Inputs& in, Random& random) const;
+  Tensor part_by_part(const Inputs& in, std::span<const std::int32_t> captions, Random& random) const;
+  Tensor pass(std::span<const std::int32_t> captions, Graphs& graphs,
+              const std::function<void(const Tensor& loss, const Tensor& rest)>& move);
   std::int64_t steps() const { return options_.epochs * sampler_.batches_per_epoch(); }  // of the whole run
   void train_step(std::span<const std::int32_t> captions);
   void read_losses();
@@ -126,8 +126,7 @@ class Training {
   ReduceLROnPlateau plateau_{.factor = 0.8, .patience = 1};
   Sampler sampler_;
   std::vector<EpochMetrics> metrics_;
-  std::optional<Recorded> recorded_;
-  bool ran_batch_ = false;  // of features, of the usual size: what a graph needs was made then
+  Graphs graphs_;  // of steps
   std::int64_t step_ = 0;
   Tensor losses_;                                  // of the steps that were not looked at yet, so that none waits
   std::vector<std::vector<std::int32_t>> unread_;  // their captions

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -12,8 +13,6 @@
 
 namespace clip {
 namespace {
-
-using List = UploadedList<kernels::AdamWTensor>;
 
 void check_options(const AdamWOptions& o) {
   check(o.lr >= 0 && std::isfinite(o.lr), "AdamW", "expected lr >= 0, got ", o.lr);
@@ -29,7 +28,7 @@ void check_options(const AdamWOptions& o) {
 AdamW::AdamW(std::vector<Tensor> parameters, const AdamWOptions& options)
     : AdamW(std::vector<Group>{{std::move(parameters), options}}) {}
 
-AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)), list_(std::make_shared<List>()) {
+AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
   std::set<const Node*> seen;
   for (const Group& group : groups_) {
     check_options(group.options);
@@ -47,63 +46,73 @@ AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)), list_(std:
       check(seen.insert(parameter.node().get()).second, "AdamW", "expected every parameter once, got one ",
             parameter.shape(), " twice");
       const Tensor zero = zeros(parameter.shape(), dtype::f32, device_);
-      moments.push_back({zero, zero.clone(), zeros({}, dtype::i64)});
+      moments.push_back({zero, zero.clone(), zeros({}, dtype::i64, device_)});
     }
   }
+  write_settings();
 }
 
 void AdamW::step(double max_norm) {
+  const auto* const settings = static_cast<const kernels::AdamWSettings*>(settings_.raw());
   std::vector<kernels::AdamWTensor> tensors;
-  std::vector<kernels::AdamWRates> rates;
-  std::vector<Tensor*> counters;
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    const AdamWOptions& o = groups_[g].options;
+  std::vector<kernels::AdamWStep> steps;
+  for (std::size_t g = 0; g < groups_.size(); ++g)
     for (std::size_t i = 0; i < groups_[g].parameters.size(); ++i) {
       Tensor& parameter = groups_[g].parameters[i];
       const Tensor& gradient = parameter.grad();
       if (!gradient.defined()) continue;
       Moments& moments = moments_[g][i];
-      const auto t = static_cast<double>(1 + *moments.steps.data<std::int64_t>());
-      counters.push_back(&moments.steps);
       tensors.push_back({.p = parameter.mutable_data<float>(),
                          .m = moments.mean.mutable_data<float>(),
                          .v = moments.square.mutable_data<float>(),
                          .g = gradient.data<float>(),
                          .count = parameter.numel()});
-      rates.push_back({.keep = static_cast<float>(1 - o.lr * o.weight_decay),
-                       .beta1_rest = static_cast<float>(1 - o.beta1),
-                       .beta2 = static_cast<float>(o.beta2),
-                       .beta2_rest = static_cast<float>(1 - o.beta2),
-                       .step = static_cast<float>(o.lr / (1 - std::pow(o.beta1, t))),
-                       .correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
-                       .eps = static_cast<float>(o.eps)});
+      steps.push_back({moments.steps.mutable_data<std::int64_t>(), settings + g});
     }
-  }
   const auto norm = static_cast<float>(max_norm);
   on_device(
       device_, "AdamW",
-      [&] { kernels::cpu::adamw(tensors, rates.data(), max_norm > 0 ? kernels::cpu::clip_factor(tensors, norm) : 1); },
+      [&] {
+        std::vector<kernels::AdamWRates> rates;
+        for (const kernels::AdamWStep& step : steps)
+          rates.push_back(kernels::next_rates(step, [](double x) { return std::sqrt(x); }));
+        kernels::cpu::adamw(tensors, rates.data(), max_norm > 0 ? kernels::cpu::clip_factor(tensors, norm) : 1);
+      },
       [&](auto stream) {
-        const auto list = (*static_cast<List*>(list_.get()))(std::move(tensors), device_);
-        const Tensor rates_there = upload(rates, device_);
+        const UploadedList there(tensors, device_, stream);
+        const Tensor steps_there = upload(steps, device_, stream);
+        Tensor rates_there({std::ssize(steps) * static_cast<std::int64_t>(sizeof(kernels::AdamWRates))}, dtype::u8,
+                           device_);
+        auto* const rates = static_cast<kernels::AdamWRates*>(rates_there.mutable_raw());
+        kernels::cuda::adamw_rates(rates, static_cast<const kernels::AdamWStep*>(steps_there.raw()), std::ssize(steps),
+                                   stream);
         Tensor factor;
         if (max_norm > 0) {
           factor = Tensor({}, dtype::f32, device_);
-          Tensor partial({list.blocks}, dtype::i64, device_);  // doubles, of the same size
-          kernels::cuda::clip_factor(factor.mutable_data<float>(), static_cast<double*>(partial.mutable_raw()), list,
-                                     norm, stream);
+          Tensor partial({there.list.blocks}, dtype::i64, device_);  // doubles, of the same size
+          kernels::cuda::clip_factor(factor.mutable_data<float>(), static_cast<double*>(partial.mutable_raw()),
+                                     there.list, norm, stream);
         }
-        kernels::cuda::adamw(list, reinterpret_cast<const kernels::AdamWRates*>(rates_there.data<std::uint8_t>()),
-                             factor.defined() ? factor.data<float>() : nullptr, stream);
+        kernels::cuda::adamw(there.list, rates, factor.defined() ? factor.data<float>() : nullptr, stream);
       });
-  for (Tensor* const steps : counters) ++*steps->mutable_data<std::int64_t>();
   for (const Group& group : groups_)
     for (const Tensor& parameter : group.parameters) parameter.set_grad({});
 }
 
 void AdamW::set_lr(double lr, std::size_t group) {
   check(lr >= 0 && std::isfinite(lr), "AdamW", "expected lr >= 0, got ", lr);
-  groups_.at(group).options.lr = lr;
+  if (lr == groups_.at(group).options.lr) return;
+  groups_[group].options.lr = lr;
+  write_settings();
+}
+
+void AdamW::write_settings() {
+  std::vector<kernels::AdamWSettings> all;
+  for (const auto& [parameters, o] : groups_) all.push_back({o.lr, o.weight_decay, o.beta1, o.beta2, o.eps});
+  const std::span bytes(reinterpret_cast<const std::uint8_t*>(all.data()), all.size() * sizeof(kernels::AdamWSettings));
+  const Tensor here = Tensor::from(bytes, {std::ssize(bytes)});
+  if (!settings_.defined()) settings_ = Tensor(here.shape(), dtype::u8, device_);
+  settings_.copy_from(here);
 }
 
 std::vector<NamedTensor> AdamW::state() const {
@@ -139,6 +148,7 @@ void AdamW::load_state(const std::map<std::string, Tensor>& tensors) {
           "expected learning rates >= 0 in the saved state, got ", std::bit_cast<double>(bits));
   for (std::size_t i = 0; i < ours.size(); ++i) ours[i].tensor.copy_from(loaded[i]);
   for (std::size_t g = 0; g < groups_.size(); ++g) groups_[g].options.lr = std::bit_cast<double>(rates[g]);
+  write_settings();
 }
 
 }  // namespace clip

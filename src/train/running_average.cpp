@@ -7,14 +7,8 @@
 #include "src/train/uploaded_list.hpp"
 
 namespace clip {
-namespace {
-
-using List = UploadedList<kernels::AveragedTensor>;
-
-}  // namespace
-
 RunningAverage::RunningAverage(std::vector<Tensor> means, std::vector<Tensor> values)
-    : means_(std::move(means)), values_(std::move(values)), list_(std::make_shared<List>()) {
+    : means_(std::move(means)), values_(std::move(values)) {
   constexpr const char* op = "RunningAverage";
   check(means_.size() == values_.size(), op, "expected a mean for each of ", values_.size(), " tensors, got ",
         means_.size());
@@ -29,16 +23,19 @@ RunningAverage::RunningAverage(std::vector<Tensor> means, std::vector<Tensor> va
   }
 }
 
-void RunningAverage::update(float rest) {
+void RunningAverage::update(const Tensor& rest) {
   if (means_.empty()) return;
+  const Device& device = means_[0].device();
+  check(rest.device() == device && rest.numel() == 1, "RunningAverage", "expected one number on ", device, ", got ",
+        rest.shape(), " on ", rest.device());
   std::vector<kernels::AveragedTensor> tensors;
   for (std::size_t i = 0; i < means_.size(); ++i)
     tensors.push_back({means_[i].mutable_data<float>(), values_[i].data<float>(), means_[i].numel()});
-  const Device& device = means_[0].device();
   on_device(
-      device, "RunningAverage", [&] { kernels::cpu::running_average(tensors, rest); },
+      device, "RunningAverage", [&] { kernels::cpu::running_average(tensors, rest.item()); },
       [&](auto stream) {
-        kernels::cuda::running_average((*static_cast<List*>(list_.get()))(tensors, device), rest, stream);
+        const UploadedList there(tensors, device, stream);
+        kernels::cuda::running_average(there.list, rest.data<float>(), stream);
       });
 }
 

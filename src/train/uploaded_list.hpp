@@ -1,7 +1,5 @@
 #pragma once
 #include <cstdint>
-#include <span>
-#include <utility>
 #include <vector>
 
 #include "clip/core/tensor.hpp"
@@ -9,39 +7,32 @@
 
 namespace clip {
 
-/// The bytes of plain structs in a GPU's memory.
+/// The bytes of plain structs in a GPU's memory, in the order of its stream; a graph may record it.
 template <class T>
-Tensor upload(const std::vector<T>& structs, const Device& device) {
-  const std::span bytes(reinterpret_cast<const std::uint8_t*>(structs.data()), structs.size() * sizeof(T));
-  return Tensor::from(bytes, {std::ssize(bytes)}, device);
+Tensor upload(const std::vector<T>& structs, const Device& device, kernels::cuda::Stream stream) {
+  Tensor there({static_cast<std::int64_t>(structs.size() * sizeof(T))}, dtype::u8, device);
+  kernels::cuda::write_arguments(there.mutable_raw(), structs.data(), there.bytes(), stream);
+  return there;
 }
 
-/// A list of tensors in a GPU's memory: kept from step to step while it stays the same.
+/// The same of a list of tensors.
 template <class T>
-class UploadedList {
- public:
-  kernels::cuda::TensorList<T> operator()(std::vector<T> tensors, const Device& device) {
-    if (!there_.defined() || tensors != tensors_) {
-      std::vector<std::int64_t> first;
-      std::int64_t blocks = 0;
-      for (const T& tensor : tensors) {
-        first.push_back(blocks);
-        blocks += kernels::cuda::list_blocks(tensor.count);
-      }
-      const Tensor there = upload(tensors, device), firsts = upload(first, device);  // may throw: nothing has changed
-      there_ = there;
-      first_ = firsts;
-      blocks_ = blocks;
-      tensors_ = std::move(tensors);
-    }
-    return {reinterpret_cast<const T*>(there_.data<std::uint8_t>()),
-            reinterpret_cast<const std::int64_t*>(first_.data<std::uint8_t>()), std::ssize(tensors_), blocks_};
-  }
+struct UploadedList {
+  Tensor tensors, first;
+  kernels::cuda::TensorList<T> list;
 
- private:
-  std::vector<T> tensors_;
-  Tensor there_, first_;
-  std::int64_t blocks_ = 0;
+  UploadedList(const std::vector<T>& some, const Device& device, kernels::cuda::Stream stream) {
+    std::vector<std::int64_t> before;
+    std::int64_t blocks = 0;
+    for (const T& tensor : some) {
+      before.push_back(blocks);
+      blocks += kernels::cuda::list_blocks(tensor.count);
+    }
+    tensors = upload(some, device, stream);
+    first = upload(before, device, stream);
+    list = {static_cast<const T*>(tensors.raw()), static_cast<const std::int64_t*>(first.raw()), std::ssize(some),
+            blocks};
+  }
 };
 
 }  // namespace clip

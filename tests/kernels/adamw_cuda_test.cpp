@@ -82,3 +82,45 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
     CHECK(same_bits(parameters[index].arrays[3]->read(), parameters[index].values[3]));
   }
 }
+
+TEST_CASE("CUDA AdamW counts each tensor's steps, and makes its rates of them", "[kernels][cuda]") {
+  if (!have_device()) return;
+  const std::vector<kernels::AdamWSettings> settings = {{1e-2, 0.1, 0.9, 0.999, 1e-8}, {3e-3, 0, 0.8, 0.95, 1e-3}};
+  std::vector<std::int64_t> steps = {0, 1, 9, 1000, 123456};
+  steps.resize(600, 41);
+  DeviceArray<kernels::AdamWSettings> settings_there(settings);
+  DeviceArray<std::int64_t> steps_there(steps);
+  std::vector<kernels::AdamWStep> of;
+  for (std::size_t i = 0; i < steps.size(); ++i) of.push_back({steps_there.data() + i, settings_there.data() + i % 2});
+  DeviceArray<kernels::AdamWStep> of_there(of);
+  DeviceArray<kernels::AdamWRates> rates(std::ssize(of));
+  cuda::adamw_rates(rates.data(), of_there.data(), std::ssize(of), nullptr);
+  const std::vector<kernels::AdamWRates> made = rates.read();
+  const std::vector<std::int64_t> counted = steps_there.read();
+  for (std::size_t i = 0; i < of.size(); ++i) {
+    INFO("tensor " << i);
+    const kernels::AdamWSettings& s = settings[i % 2];
+    const auto t = static_cast<double>(steps[i] + 1);
+    CHECK(counted[i] == steps[i] + 1);
+    CHECK(made[i].keep == static_cast<float>(1 - s.lr * s.weight_decay));
+    CHECK(made[i].beta1_rest == static_cast<float>(1 - s.beta1));
+    CHECK(made[i].beta2 == static_cast<float>(s.beta2));
+    CHECK(made[i].beta2_rest == static_cast<float>(1 - s.beta2));
+    CHECK(made[i].eps == static_cast<float>(s.eps));
+    CHECK(made[i].step == Approx(s.lr / (1 - std::pow(s.beta1, t))).epsilon(2e-7));
+    CHECK(made[i].correction == Approx(1 / std::sqrt(1 - std::pow(s.beta2, t))).epsilon(2e-7));
+  }
+}
+
+TEST_CASE("bytes reach a GPU's memory as arguments of launches", "[kernels][cuda]") {
+  if (!have_device()) return;
+  for (const std::size_t count : {0u, 1u, 447u, 448u, 449u, 1000u}) {
+    std::vector<std::int64_t> values(count);
+    for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<std::int64_t>(i * 0x9E3779B97F4A7C15u);
+    DeviceArray<std::int64_t> there(std::ssize(values));
+    std::vector<std::int64_t> gone = values;
+    cuda::write_arguments(there.data(), gone.data(), 8 * count, nullptr);
+    std::fill(gone.begin(), gone.end(), 0);
+    CHECK(there.read() == values);
+  }
+}

@@ -31,7 +31,8 @@ TEST_CASE("CUDA running averages follow many tensors in one launch", "[kernels][
   }
   DeviceArray<kernels::AveragedTensor> there(tensors);
   DeviceArray<std::int64_t> firsts(first);
-  cuda::running_average({there.data(), firsts.data(), std::ssize(tensors), blocks}, 0.3f, nullptr);
+  DeviceArray<float> rest(std::vector{0.3f});
+  cuda::running_average({there.data(), firsts.data(), std::ssize(tensors), blocks}, rest.data(), nullptr);
   for (std::size_t index = 0; index < pairs.size(); ++index) {
     INFO("tensor " << index);
     const auto before = widened(pairs[index].mean), value = widened(pairs[index].value);

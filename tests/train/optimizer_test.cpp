@@ -2,9 +2,15 @@
 
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "clip/autograd.hpp"
+#include "clip/core/graph.hpp"
+#include "clip/ops/arithmetic.hpp"
+#include "clip/ops/reduce.hpp"
+#include "clip/train/running_average.hpp"
 #include "clip/train/schedule.hpp"
 #include "tests/models/hash_weights.hpp"
 #include "tests/support/catch.hpp"
@@ -83,6 +89,51 @@ TEST_CASE("AdamW goes on bit by bit from a saved state", "[train]") {
   AdamW different({other});
   CHECK(throws_with([&] { different.load_state(saved); },
                     "[AdamW] expected adamw.lr i64 [1] in the saved state, got i64 [2]"));
+}
+
+TEST_CASE("steps and averages that a graph recorded go on as they would without, by the rates of their day",
+          "[train]") {
+  for (const Device& device : devices()) {
+    if (device.is_cpu()) continue;
+    struct Model {
+      Tensor first, second, mean;
+      AdamW optimizer;
+      RunningAverage average;
+      Tensor rest = Tensor::of(0, dtype::f32, first.device());
+
+      explicit Model(const Device& on)
+          : first(hashed("first", on).requires_grad()),
+            second(hashed("second", on).requires_grad()),
+            mean(hashed("mean", on)),
+            optimizer(std::vector<AdamW::Group>{{{first}, {.lr = 1}}, {{second}, {.lr = 2, .beta1 = 0.5}}}),
+            average({mean}, {first.detach()}) {}
+      void set_rates(int step) {
+        optimizer.set_lr(0.01 / step, 0);
+        optimizer.set_lr(step < 3 ? 0.02 : 0.01, 1);
+        rest.copy_from(Tensor::of(1.0 / step));
+      }
+      void step() {
+        backward(sum(first * first * second));
+        optimizer.step(0.5);
+        average.update(rest);
+      }
+    };
+    Model eager(device), replayed(device);
+    std::optional<Graph> graph;
+    for (int step = 1; step <= 5; ++step) {
+      eager.set_rates(step);
+      eager.step();
+      replayed.set_rates(step);
+      if (step == 2) graph.emplace(device, [&] { replayed.step(); });
+      graph ? graph->replay() : replayed.step();
+    }
+    CHECK(replayed.first.to_vector() == eager.first.to_vector());
+    CHECK(replayed.second.to_vector() == eager.second.to_vector());
+    CHECK(replayed.mean.to_vector() == eager.mean.to_vector());
+    for (const char* name : {"adamw.0.step", "adamw.1.step"})
+      for (const NamedTensor& one : replayed.optimizer.state())
+        if (one.name == name) CHECK(one.tensor.item<std::int64_t>() == 5);
+  }
 }
 
 TEST_CASE("AdamW updates many tensors the same for any number of threads", "[train][threads]") {

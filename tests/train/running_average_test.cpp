@@ -34,10 +34,10 @@ std::vector<std::vector<float>> averages(const Device& device) {
     expected.emplace_back(start.begin(), start.end());
   }
   RunningAverage average(means, values);
-  average.update(0.25f);
+  average.update(Tensor::of(0.25, dtype::f32, device));
   follow(0.25);
   values[2].copy_from(means[2].clone());
-  average.update(0.5f);
+  average.update(Tensor::of(0.5, dtype::f32, device));
   follow(0.5);
   std::vector<std::vector<float>> result;
   for (const Tensor& mean : means) result.push_back(mean.to_vector());
@@ -57,7 +57,7 @@ TEST_CASE("running averages follow their values, on every device", "[train]") {
     INFO(device);
     averages(device);
   }
-  RunningAverage({}, {}).update(1);
+  RunningAverage({}, {}).update({});
 }
 
 TEST_CASE("running averages are the same for any number of threads", "[train][threads]") {
@@ -74,4 +74,6 @@ TEST_CASE("running averages refuse what they cannot follow", "[train]") {
       throws_with([] { RunningAverage({zeros({2})}, {}); }, "[RunningAverage] expected a mean for each of 0 tensors"));
   CHECK(throws_with([] { RunningAverage({zeros({2})}, {zeros({3})}); }, "expected f32 [2] on cpu, got f32 [3] on cpu"));
   CHECK(throws_with([] { RunningAverage({zeros({2})}, {zeros({2}, dtype::bf16)}); }, "got bf16 [2]"));
+  CHECK(throws_with([] { RunningAverage({zeros({2})}, {zeros({2})}).update(zeros({2})); },
+                    "expected one number on cpu, got [2] on cpu"));
 }

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,12 +32,13 @@ class AdamW {
 
   /// Moves every parameter by its gradient, and forgets the gradient. With `max_norm` > 0, gradients whose norm, of all
   /// together, is larger count as if multiplied by max_norm / (norm + 1e-6), as torch.nn.utils.clip_grad_norm_ would
-  /// leave them. A GPU is not waited for.
+  /// leave them. A GPU is not waited for, and keeps count of the steps itself: a graph may record this, whose replays
+  /// then are steps by the rates of their day.
   void step(double max_norm = 0);
 
   std::size_t groups() const { return groups_.size(); }
   double lr(std::size_t group = 0) const { return groups_.at(group).options.lr; }
-  /// Throws unless `lr` is finite and >= 0.
+  /// From the next step on, or replay of one. Throws unless `lr` is finite and >= 0.
   void set_lr(double lr, std::size_t group = 0);
 
   /// All that a later run needs to go on bit by bit, beside the parameters: `adamw.3.exp_avg`, `adamw.3.exp_avg_sq` and
@@ -53,10 +53,12 @@ class AdamW {
   struct Moments {
     Tensor mean, square, steps;  // of the gradient and its square; i64 scalar
   };
+  void write_settings();
+
   std::vector<Group> groups_;
   Device device_;
   std::vector<std::vector<Moments>> moments_;  // beside the groups' parameters
-  std::shared_ptr<void> list_;                 // of what a step moves, in the GPU's memory
+  Tensor settings_;                            // of the groups, as bytes where the kernels read them
 };
 
 }  // namespace clip

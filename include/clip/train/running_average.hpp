@@ -1,5 +1,4 @@
 #pragma once
-#include <memory>
 #include <vector>
 
 #include "clip/core/tensor.hpp"
@@ -12,12 +11,12 @@ class RunningAverage {
   /// `means[i]` follows `values[i]`. Throws unless both are f32 of one shape, and all on one device.
   RunningAverage(std::vector<Tensor> means, std::vector<Tensor> values);
 
-  /// mean += rest (value - mean) for every element. A GPU is not waited for.
-  void update(float rest);
+  /// mean += rest (value - mean) for every element. `rest` is one f32 on the tensors' device, which a GPU reads: a
+  /// graph that recorded this takes what is there at its replay. A GPU is not waited for. Throws on another.
+  void update(const Tensor& rest);
 
  private:
   std::vector<Tensor> means_, values_;
-  std::shared_ptr<void> list_;  // in the GPU's memory
 };
 
 }  // namespace clip

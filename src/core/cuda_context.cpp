@@ -189,10 +189,11 @@ class RuntimeContext final : public CudaContext {
     cuda_check(cudaStreamSynchronize(stream_), "waiting for the GPU");
     throw_fault();
   }
-  std::shared_ptr<void> capture(const std::function<void()>& work) override {
+  std::shared_ptr<void> capture(const std::function<void()>& work, void* other) override {
     not_captured("another graph");
     synchronize();  // so that all memory freed until now can be had
-    auto recorded = std::shared_ptr<Recorded>(new Recorded{*this, std::make_shared<GraphMemory>(*this)});
+    auto recorded = std::shared_ptr<Recorded>(new Recorded{
+        *this, other == nullptr ? std::make_shared<GraphMemory>(*this) : static_cast<Recorded*>(other)->memory});
     {
       const std::lock_guard lock(graph_mutex_);
       // relaxed: this thread takes memory meanwhile, from another stream

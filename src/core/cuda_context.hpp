@@ -24,8 +24,9 @@ class CudaContext {
   virtual IndexFaults* index_faults() = 0;
   virtual void synchronize() = 0;
   /// Records what `work` puts into the stream. Memory allocated meanwhile belongs to what is returned and to the
-  /// tensors that are left in it; what would wait throws.
-  virtual std::shared_ptr<void> capture(const std::function<void()>& work) = 0;
+  /// tensors that are left in it; what would wait throws. What was recorded before as `other`, unless that is null,
+  /// shares the memory that is free in it.
+  virtual std::shared_ptr<void> capture(const std::function<void()>& work, void* other) = 0;
   virtual bool capturing() const = 0;
   virtual void replay(void* recorded) = 0;
   virtual void* allocate(std::size_t bytes) = 0;

@@ -6,9 +6,10 @@
 
 namespace clip {
 
-Graph::Graph(const Device& device, const std::function<void()>& work) : device_(device) {
+Graph::Graph(const Device& device, const std::function<void()>& work, const Graph* other) : device_(device) {
   check(device.is_cuda(), "graph", "expected a GPU, got cpu");
-  recorded_ = device_.cuda_->capture([&] { written_ = Storage::written_by(work); });
+  recorded_ = device_.cuda_->capture([&] { written_ = Storage::written_by(work); },
+                                     other == nullptr ? nullptr : other->recorded_.get());
   std::erase_if(written_, [](const std::weak_ptr<Storage>& storage) { return storage.expired(); });
 }
 
@@ -43,7 +44,8 @@ std::vector<Tensor> Graphs::operator()(const Device& device, const std::vector<T
     for (Tensor& input : here)
       if (input.defined()) input = input.clone();  // not the caller's
     std::vector<Tensor> results;
-    Graph graph(device, [&] { results = work(here); });
+    Graph graph(
+        device, [&] { results = work(here); }, recorded_.empty() ? nullptr : &recorded_.begin()->second.graph);
     found = recorded_.emplace(std::move(key), Recorded{std::move(here), std::move(results), std::move(graph)}).first;
   }
   Recorded& recorded = found->second;

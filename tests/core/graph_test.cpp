@@ -119,6 +119,34 @@ TEST_CASE("what a graph only uses is taken again within it, and results outlive 
   }
 }
 
+TEST_CASE("a graph takes again what only another used, but not what is left of that", "[core]") {
+  for (const Device& device : gpus()) {
+    const Tensor x = numbers({100}, 1, device);
+    const void* used = nullptr;
+    Tensor left, left_too;
+    const Graph first(device, [&] {
+      left = x + x;
+      const Tensor y = x * x;
+      used = y.raw();
+    });
+    const Graph second(
+        device,
+        [&] {
+          const Tensor y = x + x;
+          CHECK(y.raw() == used);
+          left_too = y * x;
+        },
+        &first);
+    first.replay();
+    second.replay();
+    CHECK(left.to_vector() == (x + x).to_vector());
+    CHECK(left_too.to_vector() == ((x + x) * x).to_vector());
+    second.replay();
+    first.replay();
+    CHECK(left_too.to_vector() == ((x + x) * x).to_vector());
+  }
+}
+
 TEST_CASE("memory from outside that is freed while a graph is recorded stays for its replays", "[core]") {
   for (const Device& device : gpus()) {
     Tensor x = numbers({50}, 1, device);

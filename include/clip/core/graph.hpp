@@ -20,8 +20,10 @@ class Graph {
   /// taken again within it. Tensors from outside that it reads must outlive the graph's replays.
   /// Run `work` once before: that is when libraries make their plans and take their scratch memory.
   /// No other thread may use the device meanwhile: its work would be recorded too.
+  /// What only the `work` of `other` used is used again, because both never run at once: so those graphs must go
+  /// together, or after the tensors that are left of this one.
   /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host.
-  Graph(const Device& device, const std::function<void()>& work);
+  Graph(const Device& device, const std::function<void()>& work, const Graph* other = nullptr);
   Graph(Graph&&) = default;
   Graph& operator=(Graph&&) = delete;  // its device goes last
   /// Puts the recorded work into the stream, and does not wait for it.

@@ -384,7 +384,7 @@ TEST_CASE("a CLIP is trained by InfoNCE on its own space and scale, each side at
                                   pictures = {0, 0, 1, 1, 2, 2,  3,  3,  4,  4,  5,  5,  6,  6,  7,
                                               7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14};
   const Tensor expected =
-      info_nce(given.embed_texts(encoded.pairs.texts(some)), given.embed_images(encoded.pairs.pixels(pictures)),
+      info_nce(given.embed_texts(encoded.pairs.texts(some), true), given.embed_images(encoded.pairs.pixels(pictures)),
                given.model.logit_scale, Tensor::from(pictures, {30}));
   training.run({.step = [](std::int64_t) {},
                 .epoch = [](const EpochMetrics&) {},

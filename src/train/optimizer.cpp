@@ -74,6 +74,7 @@ void AdamW::step(double max_norm) {
       device_, "AdamW",
       [&] {
         std::vector<kernels::AdamWRates> rates;
+        rates.reserve(steps.size());
         for (const kernels::AdamWStep& step : steps)
           rates.push_back(kernels::next_rates(step, [](double x) { return std::sqrt(x); }));
         kernels::cpu::adamw(tensors, rates.data(), max_norm > 0 ? kernels::cpu::clip_factor(tensors, norm) : 1);

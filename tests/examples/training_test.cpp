@@ -433,6 +433,19 @@ TEST_CASE("part by part, both passes drop the same elements", "[training]") {
   }
 }
 
+TEST_CASE("each step drops other elements", "[training]") {
+  const std::int64_t micro_batch = GENERATE(0, 4);
+  for (const Device& device : devices()) {
+    INFO(device << ", micro-batches " << micro_batch);
+    const Pairs pairs = small_pairs(device);
+    const TemporaryFolder run;
+    Training training(pairs, {}, range(0, 30), range(30, 40),
+                      {.micro_batch = micro_batch, .dropout = 0.4f, .size = 6, .device = device}, run.path(), "{}");
+    const float first = training.gradients(range(0, 10)).item(), second = training.gradients(range(0, 10)).item();
+    CHECK(first != second);  // no weight moved
+  }
+}
+
 TEST_CASE("training lowers the loss and finds what it trained on", "[training]") {
   const Pairs pairs = small_pairs();
   const TemporaryFolder folder;

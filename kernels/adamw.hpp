@@ -17,7 +17,6 @@ struct AdamWTensor {
   float *p, *m, *v;
   const float* g;
   std::int64_t count;
-  bool operator==(const AdamWTensor&) const = default;
 };
 
 /// How a group of tensors is moved.
@@ -39,7 +38,8 @@ struct AdamWRates {
   float step, correction, eps;
 };
 
-/// Those of a tensor's next step, which is counted; `sqrt` of a double. Without pow, of which each machine has its own.
+/// Those of a tensor's next step, which is counted; `sqrt` of a double. Without pow, which differs from machine to
+/// machine.
 template <class Sqrt>
 constexpr AdamWRates next_rates(const AdamWStep& of, Sqrt sqrt) {
   const AdamWSettings& s = *of.settings;

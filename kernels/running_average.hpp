@@ -13,7 +13,6 @@ struct AveragedTensor {
   float* mean;
   const float* value;
   std::int64_t count;
-  bool operator==(const AveragedTensor&) const = default;
 };
 
 namespace cpu {

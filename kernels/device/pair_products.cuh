@@ -7,7 +7,7 @@
 // 64 before, and ends with [128, 32] products, 128 in each lane. What follows (exponentials, sums, gradients) is done
 // there. Warps wait for no other from the first row to the last, so that tensor cores are busy with one while another
 // has exponentials. Rows so long that fewer warps would have room beside them (on an H100 d > 544 to 608, on GPUs of
-// 99 KiB d > 128 to 144) pass through shared memory, too, 64 columns at a time, which all warps multiply together; so
+// 99 KiB d > 128 to 160) pass through shared memory, too, 64 columns at a time, which all warps multiply together; so
 // any d will do. The 128 and the 32 are of one matrix each (`Both` = 1: texts own, images are the others), or half are
 // texts and half images on both sides (2): then the products are all four of text and image, for 64 x 16 pairs.
 //

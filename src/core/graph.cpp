@@ -8,6 +8,8 @@ namespace clip {
 
 Graph::Graph(const Device& device, const std::function<void()>& work, const Graph* other) : device_(device) {
   check(device.is_cuda(), "graph", "expected a GPU, got cpu");
+  check(other == nullptr || other->device_ == device, "graph", "expected another graph of ", device,
+        ", to share its memory, got one of another device");
   recorded_ = device_.cuda_->capture([&] { written_ = Storage::written_by(work); },
                                      other == nullptr ? nullptr : other->recorded_.get());
   std::erase_if(written_, [](const std::weak_ptr<Storage>& storage) { return storage.expired(); });
@@ -36,11 +38,14 @@ std::vector<Tensor> Graphs::operator()(const Device& device, const std::vector<T
       if (input.defined() && input.device() != device)
         (here.back() = Tensor(input.shape(), input.dtype(), device)).copy_from(input);
     }
-    if (device.is_cpu() || size() == most || !seen_.contains(key)) {
+    if (device.is_cpu()) return work(here);
+    if (!seen_.contains(key)) {
+      recorded_.clear();  // or the GPU would have to hold their memory beside that of this call
       std::vector<Tensor> results = work(here);
       seen_.insert(std::move(key));
       return results;
     }
+    if (size() == most) recorded_.clear();
     for (Tensor& input : here)
       if (input.defined()) input = input.clone();  // not the caller's
     std::vector<Tensor> results;
@@ -52,7 +57,7 @@ std::vector<Tensor> Graphs::operator()(const Device& device, const std::vector<T
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].defined()) recorded.inputs[i].copy_from(inputs[i]);
   recorded.graph.replay();
-  std::vector<Tensor> results;
+  std::vector<Tensor> results;  // copies, because the other graphs' replays write there too
   for (const Tensor& result : recorded.results) results.push_back(result.clone());
   return results;
 }

@@ -38,6 +38,7 @@ Tokens Tokens::rounded(std::int64_t most) const {
     longer.view(0, list.shape()).copy_from(list);
     return longer;
   };
+  check(longest <= most, "tokens", "expected texts of at most ", most, " tokens, got one of ", longest);
   return {.ids = extended(ids, total, 0),
           .offsets = extended(offsets, offsets.numel() + 1, total),
           .positions = extended(positions, total, 0),

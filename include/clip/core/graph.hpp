@@ -20,8 +20,9 @@ class Graph {
   /// taken again within it. Tensors from outside that it reads must outlive the graph's replays.
   /// Run `work` once before: that is when libraries make their plans and take their scratch memory.
   /// No other thread may use the device meanwhile: its work would be recorded too.
-  /// What only the `work` of `other` used is used again, because both never run at once: so those graphs must go
-  /// together, or after the tensors that are left of this one.
+  /// What only the `work` of `other`, on the same device, used is taken for this graph too, since both never run at
+  /// once. So a replay of either may overwrite the tensors that are left of the other: copy them before. Those tensors
+  /// must go before the graphs.
   /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host.
   Graph(const Device& device, const std::function<void()>& work, const Graph* other = nullptr);
   Graph(Graph&&) = default;
@@ -39,7 +40,7 @@ class Graph {
 class Graphs {
  public:
   using Work = std::function<std::vector<Tensor>(const std::vector<Tensor>& inputs)>;
-  static constexpr int most = 8;  ///< further shapes are not recorded
+  static constexpr int most = 16;  ///< one more, and all begin anew
 
   Graphs() = default;
   /// A copy begins without graphs: its owner may give it other work.
@@ -51,7 +52,8 @@ class Graphs {
   }
 
   /// work(inputs), with inputs from any device moved to this one; undefined ones stay so. On a CPU, and for a shape
-  /// that was not seen before, `work` is called; the second time it is recorded, and replayed from then on. It must be
+  /// that was not seen before, `work` is called; the second time it is recorded, and replayed from then on. A new shape
+  /// drops the graphs, so that their memory and its own are not needed at once; they are recorded again. `work` must be
   /// the same work at every call, and may depend on nothing that changes but its inputs, the contents of tensors that
   /// stay where they are, and `number`, which counts as part of the shape. The results are the caller's own; those on
   /// the CPU are what they were when `work` was recorded. Throws what `work` and `Graph` do.

@@ -157,6 +157,8 @@ def main():
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     names = {name: case for name, case in cases().items() if args.only in name}
     before = ours(args.bin, names)
+    if not before:
+        sys.exit("ours FAILED: none of the cases ran")
     for name, (mine, memory) in before.items():
         make, compiled = names[name]
         line = f"{name}: ours {mine:.1f} us"

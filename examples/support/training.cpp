@@ -226,7 +226,9 @@ Tensor Training::pass(std::span<const std::int32_t> captions, Graphs& graphs,
   const auto step = static_cast<double>(step_ + 1);
   const Tensor rest = Tensor::of(1 - std::min(options_.ema, (1 + step) / (10 + step)));
 
-  const auto work = [&](const std::vector<Tensor>& in) {
+  const std::vector<Tensor> all{rows,        pictures, pixels, tokens.ids, tokens.offsets, tokens.positions,
+                                tokens.ends, place,    rest};
+  const auto work = [&](const std::vector<Tensor>& in) {  // `all`, on the device
     Random random = options_.device.is_cpu() ? random_ : Random(options_.seed, in[7]);
     const std::uint64_t before = random.offset();
     const Inputs inputs{batch_of(features, in[0], in[1]), in[2], {in[3], in[4], in[5], tokens.longest, in[6]}};
@@ -235,9 +237,7 @@ Tensor Training::pass(std::span<const std::int32_t> captions, Graphs& graphs,
     return std::vector{value, Tensor::from(std::vector{static_cast<std::int64_t>(random.offset() - before)}, {})};
   };
   Graphs none;
-  const std::vector<Tensor> results = (parts ? none : graphs)(
-      options_.device, {rows, pictures, pixels, tokens.ids, tokens.offsets, tokens.positions, tokens.ends, place, rest},
-      work, tokens.longest);
+  const std::vector<Tensor> results = (parts ? none : graphs)(options_.device, all, work, tokens.longest);
   random_.reserve(4 * results[1].item<std::int64_t>());
   return results[0];
 }

@@ -98,7 +98,7 @@ Tensor times(const Tensor& gradient, const Tensor& dloss) {
   if (dloss.device().is_cpu()) return dloss.item() == 1 ? gradient : scale(gradient, dloss.item());
   return mul(gradient, dloss);
 }
-/// Those of text and image, of `pairs` at once.
+/// Those of text and image, of `pairs` at once, whose storage they share.
 std::pair<Tensor, Tensor> of_pairs(const Tensor& pairs, const Tensor& dloss, dtype type) {
   const Tensor both = to(times(pairs, dloss), type);
   const Shape shape{both.shape(1), both.shape(2)};

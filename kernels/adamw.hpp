@@ -12,20 +12,17 @@
 
 namespace clip::kernels {
 
-/// A parameter p, its gradient g, and the running means m of g and v of g^2: `count` elements each.
-struct AdamWTensor {
-  float *p, *m, *v;
-  const float* g;
-  std::int64_t count;
-};
-
 /// How a group of tensors is moved.
 struct AdamWSettings {
   double lr, weight_decay, beta1, beta2, eps;
 };
 
-/// How often a tensor has been moved, and how it is.
-struct AdamWStep {
+/// A parameter p, its gradient g, and the running means m of g and v of g^2: `count` elements each. Its rates are made
+/// of how often it has been moved, and its settings.
+struct AdamWTensor {
+  float *p, *m, *v;
+  const float* g;
+  std::int64_t count;
   std::int64_t* steps;
   const AdamWSettings* settings;
 };
@@ -41,7 +38,7 @@ struct AdamWRates {
 /// Those of a tensor's next step, which is counted; `sqrt` of a double. Without pow, which differs from machine to
 /// machine.
 template <class Sqrt>
-constexpr AdamWRates next_rates(const AdamWStep& of, Sqrt sqrt) {
+constexpr AdamWRates next_rates(const AdamWTensor& of, Sqrt sqrt) {
   const AdamWSettings& s = *of.settings;
   const std::int64_t t = ++*of.steps;
   const auto rest = [t](double beta) {  // 1 - beta^t
@@ -74,8 +71,8 @@ float clip_factor(std::span<const AdamWTensor> tensors, float max_norm);
 
 namespace clip::kernels::cuda {
 
-/// rates[i] = those of the next step of `of[i]`, [count], all in the GPU's memory.
-void adamw_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count, Stream stream);
+/// rates[i] = those of the next step of tensor i, in the GPU's memory as its settings.
+void adamw_rates(AdamWRates* rates, const TensorList<AdamWTensor>& tensors, Stream stream);
 
 /// All in one launch. `rates` [count] and the factor lie in the GPU's memory; no factor, null, is 1.
 void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, const float* factor, Stream stream);

@@ -30,7 +30,7 @@ __device__ void update(const AdamWTensor& t, const AdamWRates& r, std::int64_t i
 __global__ void __launch_bounds__(list_threads)
     step(TensorList<AdamWTensor> list, const AdamWRates* rates, const float* factor) {
   const ListShare share(list);
-  const AdamWTensor t = list.tensors[share.index];
+  const AdamWTensor t = list.each[share.index].tensor;
   const AdamWRates r = rates[share.index];
   const float scale = factor == nullptr ? 1.0f : *factor;
   const auto thread = std::int64_t{threadIdx.x};
@@ -48,7 +48,7 @@ struct WarpSquares {
 /// partial[block] = the sum of the squares of the block's gradients.
 __global__ void __launch_bounds__(list_threads) squares(double* partial, TensorList<AdamWTensor> list) {
   const ListShare share(list);
-  const float* const g = list.tensors[share.index].g;
+  const float* const g = list.each[share.index].tensor.g;
   float sum = 0;
   if (share.in_vectors(g)) {
 #pragma unroll
@@ -78,15 +78,16 @@ __global__ void __launch_bounds__(total_threads)
   *factor = scale < 1.0f ? scale : 1.0f;
 }
 
-__global__ void make_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count) {
+__global__ void make_rates(AdamWRates* rates, TensorList<AdamWTensor> list) {
   const std::int64_t i = std::int64_t{blockIdx.x} * list_threads + threadIdx.x;
-  if (i < count) rates[i] = next_rates(of[i], [](double x) { return sqrt(x); });
+  if (i < list.count) rates[i] = next_rates(list.each[i].tensor, [](double x) { return sqrt(x); });
 }
 
 }  // namespace
 
-void adamw_rates(AdamWRates* rates, const AdamWStep* of, std::int64_t count, Stream stream) {
-  launch("AdamW", {(count + list_threads - 1) / list_threads, {list_threads}}, stream, make_rates, rates, of, count);
+void adamw_rates(AdamWRates* rates, const TensorList<AdamWTensor>& tensors, Stream stream) {
+  launch("AdamW", {(tensors.count + list_threads - 1) / list_threads, {list_threads}}, stream, make_rates, rates,
+         tensors);
 }
 
 void adamw(const TensorList<AdamWTensor>& tensors, const AdamWRates* rates, const float* factor, Stream stream) {

@@ -19,7 +19,7 @@ __device__ void update(const AveragedTensor& t, std::int64_t i, float rest) {
 __global__ void __launch_bounds__(list_threads) average(TensorList<AveragedTensor> list, const float* rest_there) {
   const ListShare share(list);
   const float rest = *rest_there;
-  const AveragedTensor t = list.tensors[share.index];
+  const AveragedTensor t = list.each[share.index].tensor;
   const auto thread = std::int64_t{threadIdx.x};
   if (share.in_vectors(t.mean, t.value)) {
     for (std::int64_t i = share.begin + 4 * thread; i < share.end; i += 4 * list_threads) update<4>(t, i, rest);

@@ -10,11 +10,16 @@ namespace clip::kernels::cuda {
 /// Blocks of threads that a tensor of `count` elements takes.
 constexpr std::int64_t list_blocks(std::int64_t count) { return (count + 4095) / 4096; }
 
-/// Descriptions of tensors, each with its number of elements as `count`.
+/// A description of a tensor, with its number of elements as `count`, and the sum of list_blocks over those before.
+template <class T>
+struct Listed {
+  T tensor;
+  std::int64_t first;
+};
+
 template <class T>
 struct TensorList {
-  const T* tensors;           ///< [count], in the GPU's memory
-  const std::int64_t* first;  ///< [count], there too: the sum of list_blocks over the tensors before
+  const Listed<T>* each;  ///< [count], in the GPU's memory
   std::int64_t count, blocks;
 };
 

@@ -19,7 +19,9 @@ void adamw(benchmark::State& state) {
                                     .m = m.mutable_data<float>(),
                                     .v = v.mutable_data<float>(),
                                     .g = g.data<float>(),
-                                    .count = count};
+                                    .count = count,
+                                    .steps = nullptr,
+                                    .settings = nullptr};
   const kernels::AdamWRates rates{.keep = 0.9999f,
                                   .beta1_rest = 0.1f,
                                   .beta2 = 0.999f,

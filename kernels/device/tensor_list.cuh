@@ -17,14 +17,14 @@ struct ListShare {
   template <class T>
   __device__ explicit ListShare(const TensorList<T>& list) {
     const std::int64_t block = blockIdx.x;
-    std::int64_t low = 0, high = list.count;  // first[low] <= block, and < first[high]
+    std::int64_t low = 0, high = list.count;  // that of low begins at `block` or before, that of high after
     while (high - low > 1) {
       const std::int64_t middle = (low + high) / 2;
-      (list.first[middle] <= block ? low : high) = middle;
+      (list.each[middle].first <= block ? low : high) = middle;
     }
     index = low;
-    begin = (block - list.first[low]) * in_list_block;
-    end = std::min<std::int64_t>(begin + in_list_block, list.tensors[low].count);
+    begin = (block - list.each[low].first) * in_list_block;
+    end = std::min<std::int64_t>(begin + in_list_block, list.each[low].tensor.count);
   }
 
   /// Whether the block is full, and vectors of 16 bytes fit these arrays of floats.

@@ -55,7 +55,6 @@ AdamW::AdamW(std::vector<Group> groups) : groups_(std::move(groups)) {
 void AdamW::step(double max_norm) {
   const auto* const settings = static_cast<const kernels::AdamWSettings*>(settings_.raw());
   std::vector<kernels::AdamWTensor> tensors;
-  std::vector<kernels::AdamWStep> steps;
   for (std::size_t g = 0; g < groups_.size(); ++g)
     for (std::size_t i = 0; i < groups_[g].parameters.size(); ++i) {
       Tensor& parameter = groups_[g].parameters[i];
@@ -66,27 +65,26 @@ void AdamW::step(double max_norm) {
                          .m = moments.mean.mutable_data<float>(),
                          .v = moments.square.mutable_data<float>(),
                          .g = gradient.data<float>(),
-                         .count = parameter.numel()});
-      steps.push_back({moments.steps.mutable_data<std::int64_t>(), settings + g});
+                         .count = parameter.numel(),
+                         .steps = moments.steps.mutable_data<std::int64_t>(),
+                         .settings = settings + g});
     }
   const auto norm = static_cast<float>(max_norm);
   on_device(
       device_, "AdamW",
       [&] {
         std::vector<kernels::AdamWRates> rates;
-        rates.reserve(steps.size());
-        for (const kernels::AdamWStep& step : steps)
-          rates.push_back(kernels::next_rates(step, [](double x) { return std::sqrt(x); }));
+        rates.reserve(tensors.size());
+        for (const kernels::AdamWTensor& tensor : tensors)
+          rates.push_back(kernels::next_rates(tensor, [](double x) { return std::sqrt(x); }));
         kernels::cpu::adamw(tensors, rates.data(), max_norm > 0 ? kernels::cpu::clip_factor(tensors, norm) : 1);
       },
       [&](auto stream) {
         const UploadedList there(tensors, device_, stream);
-        const Tensor steps_there = upload(steps, device_, stream);
-        Tensor rates_there({std::ssize(steps) * static_cast<std::int64_t>(sizeof(kernels::AdamWRates))}, dtype::u8,
+        Tensor rates_there({std::ssize(tensors) * static_cast<std::int64_t>(sizeof(kernels::AdamWRates))}, dtype::u8,
                            device_);
         auto* const rates = static_cast<kernels::AdamWRates*>(rates_there.mutable_raw());
-        kernels::cuda::adamw_rates(rates, static_cast<const kernels::AdamWStep*>(steps_there.raw()), std::ssize(steps),
-                                   stream);
+        kernels::cuda::adamw_rates(rates, there.list, stream);
         Tensor factor;
         if (max_norm > 0) {
           factor = Tensor({}, dtype::f32, device_);

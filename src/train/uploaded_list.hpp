@@ -7,31 +7,23 @@
 
 namespace clip {
 
-/// The bytes of plain structs in a GPU's memory, in the order of its stream; a graph may record it.
-template <class T>
-Tensor upload(const std::vector<T>& structs, const Device& device, kernels::cuda::Stream stream) {
-  Tensor there({static_cast<std::int64_t>(structs.size() * sizeof(T))}, dtype::u8, device);
-  kernels::cuda::write_arguments(there.mutable_raw(), structs.data(), there.bytes(), stream);
-  return there;
-}
-
-/// The same of a list of tensors.
+/// A list of tensors in a GPU's memory, in the order of its stream; a graph may record it.
 template <class T>
 struct UploadedList {
-  Tensor tensors, first;
+  Tensor memory;
   kernels::cuda::TensorList<T> list;
 
-  UploadedList(const std::vector<T>& some, const Device& device, kernels::cuda::Stream stream) {
-    std::vector<std::int64_t> before;
+  UploadedList(const std::vector<T>& tensors, const Device& device, kernels::cuda::Stream stream) {
+    using Listed = kernels::cuda::Listed<T>;
+    std::vector<Listed> each;
     std::int64_t blocks = 0;
-    for (const T& tensor : some) {
-      before.push_back(blocks);
+    for (const T& tensor : tensors) {
+      each.push_back({tensor, blocks});
       blocks += kernels::cuda::list_blocks(tensor.count);
     }
-    tensors = upload(some, device, stream);
-    first = upload(before, device, stream);
-    list = {static_cast<const T*>(tensors.raw()), static_cast<const std::int64_t*>(first.raw()), std::ssize(some),
-            blocks};
+    memory = Tensor({static_cast<std::int64_t>(each.size() * sizeof(Listed))}, dtype::u8, device);
+    kernels::cuda::write_arguments(memory.mutable_raw(), each.data(), memory.bytes(), stream);
+    list = {static_cast<const Listed*>(memory.raw()), std::ssize(each), blocks};
   }
 };
 

@@ -16,6 +16,7 @@
 #include "clip/ops/reduce.hpp"
 #include "clip/ops/softmax.hpp"
 #include "clip/ops/view.hpp"
+#include "clip/train/optimizer.hpp"
 #include "tests/host_cuda/stream.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
@@ -126,6 +127,14 @@ TEST_CASE("a step of training heads on features is few launches", "[host_cuda]")
   CHECK(launches([&] { text(texts); }) == 4);
   CHECK(launches(forward) == 13);
   CHECK(launches(step) == 27);
+  std::vector<Tensor> weights = parameters(text);
+  for (const Tensor& weight : parameters(image)) weights.push_back(weight);
+  AdamW optimizer(weights);
+  const auto with_optimizer = [&] {
+    step();
+    optimizer.step();
+  };
+  CHECK(launches(with_optimizer) == 27 + 3);
   const NoGrad guard;
   CHECK(launches(forward) == 11);
 

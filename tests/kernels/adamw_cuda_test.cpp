@@ -16,9 +16,8 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
     std::unique_ptr<DeviceArray<float>> arrays[4];
   };
   std::vector<Parameter> parameters;
-  std::vector<kernels::AdamWTensor> tensors;
+  std::vector<cuda::Listed<kernels::AdamWTensor>> tensors;
   std::vector<kernels::AdamWRates> rates;
-  std::vector<std::int64_t> first;
   std::int64_t blocks = 0;
   for (const std::int64_t count : {4096, 1, 0, 5000, 12288, 4096}) {
     const std::size_t index = parameters.size();
@@ -28,11 +27,14 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
       parameter.arrays[k] = std::make_unique<DeviceArray<float>>(parameter.values[k], index == 5 ? 1 : 0);
     }
     const auto lr = 0.01f * static_cast<float>(index + 1);
-    tensors.push_back({.p = parameter.arrays[0]->data(),
-                       .m = parameter.arrays[1]->data(),
-                       .v = parameter.arrays[2]->data(),
-                       .g = parameter.arrays[3]->data(),
-                       .count = count});
+    tensors.push_back({.tensor = {.p = parameter.arrays[0]->data(),
+                                  .m = parameter.arrays[1]->data(),
+                                  .v = parameter.arrays[2]->data(),
+                                  .g = parameter.arrays[3]->data(),
+                                  .count = count,
+                                  .steps = nullptr,
+                                  .settings = nullptr},
+                       .first = blocks});
     rates.push_back({.keep = 1 - lr * 0.5f,
                      .beta1_rest = 0.25f,
                      .beta2 = 0.875f,
@@ -40,14 +42,11 @@ TEST_CASE("CUDA AdamW moves all tensors in one launch, by gradients that may be 
                      .step = lr,
                      .correction = 1.5f,
                      .eps = 1e-8f});
-    first.push_back(blocks);
     blocks += cuda::list_blocks(count);
   }
-  DeviceArray<kernels::AdamWTensor> device_tensors(tensors);
-  DeviceArray<std::int64_t> device_first(first);
+  DeviceArray<cuda::Listed<kernels::AdamWTensor>> device_tensors(tensors);
   DeviceArray<kernels::AdamWRates> device_rates(rates);
-  const cuda::TensorList<kernels::AdamWTensor> list{device_tensors.data(), device_first.data(), std::ssize(tensors),
-                                                    blocks};
+  const cuda::TensorList<kernels::AdamWTensor> list{device_tensors.data(), std::ssize(tensors), blocks};
   double squares = 0;
   for (const Parameter& parameter : parameters)
     for (const double g : widened(parameter.values[3])) squares += g * g;
@@ -90,14 +89,17 @@ TEST_CASE("CUDA AdamW counts each tensor's steps, and makes its rates of them", 
   steps.resize(600, 41);
   DeviceArray<kernels::AdamWSettings> settings_there(settings);
   DeviceArray<std::int64_t> steps_there(steps);
-  std::vector<kernels::AdamWStep> of;
-  for (std::size_t i = 0; i < steps.size(); ++i) of.push_back({steps_there.data() + i, settings_there.data() + i % 2});
-  DeviceArray<kernels::AdamWStep> of_there(of);
-  DeviceArray<kernels::AdamWRates> rates(std::ssize(of));
-  cuda::adamw_rates(rates.data(), of_there.data(), std::ssize(of), nullptr);
+  std::vector<cuda::Listed<kernels::AdamWTensor>> tensors(steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    tensors[i].tensor.steps = steps_there.data() + i;
+    tensors[i].tensor.settings = settings_there.data() + i % 2;
+  }
+  DeviceArray<cuda::Listed<kernels::AdamWTensor>> tensors_there(tensors);
+  DeviceArray<kernels::AdamWRates> rates(std::ssize(tensors));
+  cuda::adamw_rates(rates.data(), {tensors_there.data(), std::ssize(tensors), 0}, nullptr);
   const std::vector<kernels::AdamWRates> made = rates.read();
   const std::vector<std::int64_t> counted = steps_there.read();
-  for (std::size_t i = 0; i < of.size(); ++i) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
     INFO("tensor " << i);
     const kernels::AdamWSettings& s = settings[i % 2];
     const auto t = static_cast<double>(steps[i] + 1);

@@ -15,8 +15,7 @@ TEST_CASE("CUDA running averages follow many tensors in one launch", "[kernels][
     std::unique_ptr<DeviceArray<float>> means, values;
   };
   std::vector<Pair> pairs;
-  std::vector<kernels::AveragedTensor> tensors;
-  std::vector<std::int64_t> first;
+  std::vector<cuda::Listed<kernels::AveragedTensor>> tensors;
   std::int64_t blocks = 0;
   for (const std::int64_t count : {0, 4096, 1, 0, 5000, 12288, 4096, 0}) {
     const std::size_t index = pairs.size();
@@ -25,14 +24,12 @@ TEST_CASE("CUDA running averages follow many tensors in one launch", "[kernels][
     pair.value = random_values<float>(count, -1, 1, 2 * index + 1);
     pair.means = std::make_unique<DeviceArray<float>>(pair.mean);
     pair.values = std::make_unique<DeviceArray<float>>(pair.value, index == 6 ? 1 : 0);
-    tensors.push_back({pair.means->data(), pair.values->data(), count});
-    first.push_back(blocks);
+    tensors.push_back({.tensor = {pair.means->data(), pair.values->data(), count}, .first = blocks});
     blocks += cuda::list_blocks(count);
   }
-  DeviceArray<kernels::AveragedTensor> there(tensors);
-  DeviceArray<std::int64_t> firsts(first);
+  DeviceArray<cuda::Listed<kernels::AveragedTensor>> there(tensors);
   DeviceArray<float> rest(std::vector{0.3f});
-  cuda::running_average({there.data(), firsts.data(), std::ssize(tensors), blocks}, rest.data(), nullptr);
+  cuda::running_average({there.data(), std::ssize(tensors), blocks}, rest.data(), nullptr);
   for (std::size_t index = 0; index < pairs.size(); ++index) {
     INFO("tensor " << index);
     const auto before = widened(pairs[index].mean), value = widened(pairs[index].value);

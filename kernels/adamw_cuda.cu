@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(total_threads)
   *factor = scale < 1.0f ? scale : 1.0f;
 }
 
-__global__ void make_rates(AdamWRates* rates, TensorList<AdamWTensor> list) {
+__global__ void __launch_bounds__(list_threads) make_rates(AdamWRates* rates, TensorList<AdamWTensor> list) {
   const std::int64_t i = std::int64_t{blockIdx.x} * list_threads + threadIdx.x;
   if (i < list.count) rates[i] = next_rates(list.each[i].tensor, [](double x) { return sqrt(x); });
 }

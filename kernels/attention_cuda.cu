@@ -89,7 +89,8 @@ __global__ void __launch_bounds__(panel_threads, sizeof(T) == 4 ? 3 : 4)
 
 /// delta [rows, heads]
 template <class T>
-__global__ void row_products(float* delta, const T* dy, const T* y, Attention call) {
+__global__ void __launch_bounds__(most_row_threads)
+    row_products(float* delta, const T* dy, const T* y, Attention call) {
   const AttentionShape& shape = call.shape;
   const std::int64_t rows = shape.queries_packed ? shape.offsets[shape.sequences] : shape.sequences * shape.queries;
   const std::int64_t row = row_of_thread();

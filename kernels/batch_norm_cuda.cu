@@ -167,15 +167,17 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-__global__ void update(float* running_mean, float* running_variance, const float* mean, const float* variance,
-                       float momentum, float unbiased, std::int64_t cols) {
+__global__ void __launch_bounds__(threads)
+    update(float* running_mean, float* running_variance, const float* mean, const float* variance, float momentum,
+           float unbiased, std::int64_t cols) {
   const std::int64_t c = std::int64_t{blockIdx.x} * threads + threadIdx.x;
   if (c >= cols) return;
   running_mean[c] += momentum * (mean[c] - running_mean[c]);
   running_variance[c] += momentum * (variance[c] * unbiased - running_variance[c]);
 }
 
-__global__ void reciprocal_deviation(float* rstd, const float* variance, float eps, std::int64_t cols) {
+__global__ void __launch_bounds__(threads)
+    reciprocal_deviation(float* rstd, const float* variance, float eps, std::int64_t cols) {
   const std::int64_t c = std::int64_t{blockIdx.x} * threads + threadIdx.x;
   if (c < cols) rstd[c] = 1.0f / sqrtf(variance[c] + eps);
 }

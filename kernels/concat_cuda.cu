@@ -9,7 +9,8 @@ namespace {
 
 /// Strides are counted in units.
 template <class Unit>
-__global__ void copy(Unit* y, std::int64_t y_stride, const Unit* x, std::int64_t x_stride, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    copy(Unit* y, std::int64_t y_stride, const Unit* x, std::int64_t x_stride, Cells cells) {
   if (cells.inside())
     aligned_as<Unit>(y + cells.row() * y_stride + cells.col()) =
         aligned_as<Unit>(x + cells.row() * x_stride + cells.col());

@@ -181,7 +181,8 @@ __global__ void __launch_bounds__(total_threads) scaled_total(float* y, const fl
   if (threadIdx.x == 0) *y = static_cast<float>(total * factor);
 }
 
-__global__ void limited_scale_gradient(float* y, const float* gradient, const float* dloss, LogitScale logit_scale) {
+__global__ void __launch_bounds__(1)
+    limited_scale_gradient(float* y, const float* gradient, const float* dloss, LogitScale logit_scale) {
   const float g = *gradient * *dloss;
   *y = *logit_scale.log >= logit_scale.most ? (g < 0 ? 0 : g) : g;  // NaN stays
 }

@@ -6,33 +6,24 @@
 
 #include "kernels/cross_entropy.hpp"
 #include "kernels/device/row.cuh"
+#include "kernels/device/total.cuh"
 
 namespace clip::kernels::cuda {
 namespace {
 
 constexpr int kept = 4;  // vectors of a row in each thread
-constexpr unsigned mean_threads = 1024;
 
 template <class T>
-__global__ void mean_kernel(T* mean, const float* losses, std::int64_t rows) {
-  struct Sums {
-    double each[mean_threads];
-  };
-  double(&sums)[mean_threads] = shared_as<Sums>().each;
-  double sum = 0;
-  for (std::int64_t r = threadIdx.x; r < rows; r += mean_threads) sum += static_cast<double>(losses[r]);
-  sums[threadIdx.x] = sum;
-  for (unsigned half = mean_threads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) *mean = T(static_cast<float>(sums[0] / static_cast<double>(rows)));
+__global__ void __launch_bounds__(total_threads) mean_of(T* mean, const float* losses, std::int64_t rows) {
+  const double sum = total_of(rows, [&](std::int64_t r) { return static_cast<double>(losses[r]); });
+  if (threadIdx.x == 0) *mean = T(static_cast<float>(sum / static_cast<double>(rows)));
 }
 
 /// `Target` is T for soft targets, an integer for classes.
 template <class T, class Target>
-__global__ void forward(float* losses, float* lse, const T* x, const Target* targets, std::int64_t rows,
-                        std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    forward(float* losses, float* lse, const T* x, const Target* targets, std::int64_t rows, std::int64_t cols,
+            bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -67,8 +58,9 @@ __global__ void forward(float* losses, float* lse, const T* x, const Target* tar
 }
 
 template <class T, class Target>
-__global__ void backward(T* dx, const T* dmean, const T* x, const Target* targets, const float* lse, std::int64_t rows,
-                         std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    backward(T* dx, const T* dmean, const T* x, const Target* targets, const float* lse, std::int64_t rows,
+             std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -103,8 +95,9 @@ __global__ void backward(T* dx, const T* dmean, const T* x, const Target* target
 }
 
 template <class T>
-__global__ void targets_backward(T* dt, const T* dmean, const T* x, const float* lse, std::int64_t rows,
-                                 std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    targets_backward(T* dt, const T* dmean, const T* x, const float* lse, std::int64_t rows, std::int64_t cols,
+                     bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -124,8 +117,7 @@ void launch_forward(T* mean, float* lse, const T* x, const Target* targets, std:
   const bool vectors = in_vectors<T>(cols, x) && (std::is_integral_v<Target> || in_vectors<T>(cols, targets));
   launch("cross_entropy", row_grid<T, kept>(rows, cols), stream, forward<T, Target>, scratch, lse, x, targets, rows,
          cols, vectors);
-  launch("cross_entropy", {1, {mean_threads}, mean_threads * sizeof(double)}, stream, mean_kernel<T>, mean, scratch,
-         rows);
+  launch("cross_entropy", total_grid, stream, mean_of<T>, mean, scratch, rows);
 }
 
 template <class T, class Target>

@@ -19,7 +19,8 @@ constexpr unsigned rows_in_block = 8;
 
 /// `Unit` is what a lane copies at a time, a row being `units` of them.
 template <class Unit, class I>
-__global__ void copy_rows(Unit* y, const Unit* table, const I* ids, std::int64_t rows, std::int64_t units) {
+__global__ void __launch_bounds__(32 * rows_in_block)
+    copy_rows(Unit* y, const Unit* table, const I* ids, std::int64_t rows, std::int64_t units) {
   const std::int64_t row = std::int64_t{blockIdx.x} * rows_in_block + threadIdx.y;
   if (row >= rows) return;
   const Unit* const from = table + ids[row] * units;
@@ -39,9 +40,11 @@ __global__ void __launch_bounds__(chunk)
   if (row < rows) atomicAdd(&own[ids[row]], 1);
 }
 
+constexpr unsigned offset_threads = 256;
+
 /// Replaces counts by offsets; totals[e] = the entry's number of rows.
-__global__ void offsets_of_chunks(std::int64_t* totals, std::int32_t* counts, std::int64_t entries,
-                                  std::int64_t chunks) {
+__global__ void __launch_bounds__(offset_threads)
+    offsets_of_chunks(std::int64_t* totals, std::int32_t* counts, std::int64_t entries, std::int64_t chunks) {
   const std::int64_t e = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (e >= entries) return;
   std::int32_t sum = 0;
@@ -129,7 +132,8 @@ void embedding_backward(T* dtable, const T* dy, const I* ids, std::int64_t entri
   std::int64_t *const starts = scratch, *const order = starts + entries + 1;
   auto* const counts = reinterpret_cast<std::int32_t*>(order + rows);
   launch(name, {chunks, {chunk}}, stream, count_rows<I>, counts, ids, entries, rows);
-  launch(name, {(entries + 255) / 256, {256}}, stream, offsets_of_chunks, starts, counts, entries, chunks);
+  launch(name, {(entries + offset_threads - 1) / offset_threads, {offset_threads}}, stream, offsets_of_chunks, starts,
+         counts, entries, chunks);
   launch(name, {1, {chunk}, sizeof(PartSums)}, stream, starts_of_entries, starts, entries);
   launch(name, {chunks, {chunk}, sizeof(ChunkIds<I>)}, stream, place_rows<I>, order, starts, counts, ids, entries,
          rows);

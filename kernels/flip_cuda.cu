@@ -8,7 +8,7 @@ namespace clip::kernels::cuda {
 namespace {
 
 template <class Unit>
-__global__ void reverse(Unit* y, const Unit* x, std::int64_t extent, Cells cells) {
+__global__ void __launch_bounds__(Cells::most) reverse(Unit* y, const Unit* x, std::int64_t extent, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t row = cells.row(), from = row + extent - 1 - 2 * (row % extent);
   aligned_as<Unit>(y + row * cells.cols + cells.col()) = aligned_as<Unit>(x + from * cells.cols + cells.col());

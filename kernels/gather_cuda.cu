@@ -9,18 +9,20 @@ namespace clip::kernels::cuda {
 namespace {
 
 template <class Element, class I>
-__global__ void forward(Element* y, const Element* x, const I* index, GatherShape s, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    forward(Element* y, const Element* x, const I* index, GatherShape s, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t at = cells.row() * s.inner + cells.col();
   y[at] = x[(cells.row() / s.m * s.n + index[at]) * s.inner + cells.col()];
 }
 
-__global__ void clear(float* dx, Cells cells) {
+__global__ void __launch_bounds__(Cells::most) clear(float* dx, Cells cells) {
   if (cells.inside()) dx[cells.row() * cells.cols + cells.col()] = 0;
 }
 
 template <class T, class I>
-__global__ void backward(float* dx, const T* dy, const I* index, GatherShape s, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    backward(float* dx, const T* dy, const I* index, GatherShape s, Cells cells) {
   if (!cells.inside()) return;
   float* const to = dx + cells.row() * s.n * s.inner + cells.col();
   for (std::int64_t k = cells.row() * s.m; k < (cells.row() + 1) * s.m; ++k) {

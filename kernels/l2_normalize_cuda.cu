@@ -11,7 +11,8 @@ namespace {
 constexpr int kept = 4;  // vectors of a row in each thread
 
 template <class T>
-__global__ void forward(T* y, float* norm, const T* x, float eps, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    forward(T* y, float* norm, const T* x, float eps, std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -34,8 +35,9 @@ __global__ void forward(T* y, float* norm, const T* x, float eps, std::int64_t r
 }
 
 template <class T>
-__global__ void backward(T* dx, const T* dy, const T* x, const float* norm, float eps, std::int64_t rows,
-                         std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    backward(T* dx, const T* dy, const T* x, const float* norm, float eps, std::int64_t rows, std::int64_t cols,
+             bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);

@@ -13,8 +13,9 @@ constexpr int kept = 4;           // vectors of a row in each thread, forward
 constexpr int kept_backward = 2;  // there each also has two sums of its columns
 
 template <class T>
-__global__ void forward(T* y, float* mean, float* rstd, const T* x, const float* weight, const float* bias, float eps,
-                        std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    forward(T* y, float* mean, float* rstd, const T* x, const float* weight, const float* bias, float eps,
+            std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -34,8 +35,9 @@ __global__ void forward(T* y, float* mean, float* rstd, const T* x, const float*
 }
 
 template <class T>
-__global__ void backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
-                         const float* weight, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd, const float* weight,
+             std::int64_t rows, std::int64_t cols, bool vectors) {
   RowThreads threads(cols, vectors);
   ColumnSums<T, kept_backward, 2> sums(threads, partial);
   const RowRange range(rows);

@@ -44,7 +44,7 @@ __device__ Start start_of(const Outer& outer, unsigned number) {
 
 /// Strides are counted in units, of which a run has `cells.cols`.
 template <class Unit>
-__global__ void copy_runs(Unit* y, const Unit* x, Outer outer, Cells cells) {
+__global__ void __launch_bounds__(Cells::most) copy_runs(Unit* y, const Unit* x, Outer outer, Cells cells) {
   if (!cells.inside()) return;
   const Start start = start_of(outer, static_cast<unsigned>(cells.row()));
   aligned_as<Unit>(y + start.y + cells.col()) = aligned_as<Unit>(x + start.x + cells.col());

@@ -10,7 +10,8 @@ namespace {
 
 /// Rows of cells are outputs.
 template <class T, int N>
-__global__ void forward(T* y, std::int32_t* index, const T* x, PoolShape s, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    forward(T* y, std::int32_t* index, const T* x, PoolShape s, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t image = cells.row() / (s.out_height * s.out_width), c = cells.col() * N;
   const auto h = s.covered(cells.row() / s.out_width % s.out_height, s.height);
@@ -36,7 +37,8 @@ __global__ void forward(T* y, std::int32_t* index, const T* x, PoolShape s, Cell
 
 /// Rows of cells are positions.
 template <class T, int N>
-__global__ void backward(T* dx, const T* dy, const std::int32_t* index, PoolShape s, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    backward(T* dx, const T* dy, const std::int32_t* index, PoolShape s, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t image = cells.row() / (s.height * s.width), position = cells.row() % (s.height * s.width);
   const auto h = s.covering(position / s.width, s.out_height), w = s.covering(position % s.width, s.out_width);

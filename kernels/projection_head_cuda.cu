@@ -15,7 +15,8 @@ constexpr int kept = 4;           // vectors of a row in each thread, forward
 constexpr int kept_backward = 2;  // there each also has sums of its columns
 
 template <class T>
-__global__ void tail_forward(Tail<T> tail, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    tail_forward(Tail<T> tail, std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -23,8 +24,8 @@ __global__ void tail_forward(Tail<T> tail, std::int64_t rows, std::int64_t cols,
 }
 
 template <class T>
-__global__ void tail_backward(TailGradient<T> tail, T* dy, float* partial, std::int64_t rows, std::int64_t cols,
-                              bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    tail_backward(TailGradient<T> tail, T* dy, float* partial, std::int64_t rows, std::int64_t cols, bool vectors) {
   RowThreads threads(cols, vectors);
   ColumnSums<T, kept_backward, 3> sums(threads, partial);
   const RowRange range(rows);
@@ -36,8 +37,8 @@ __global__ void tail_backward(TailGradient<T> tail, T* dy, float* partial, std::
 }
 
 template <class T>
-__global__ void gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols,
-                              bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols, bool vectors) {
   RowThreads threads(cols, vectors);
   ColumnSums<T, kept_backward, 1> sums(threads, partial);
   const RowRange range(rows);
@@ -62,8 +63,9 @@ struct TotalSums {
 
 /// A block has 32 columns of all four sums; each warp adds every eighth block's, then one adds the warps'.
 template <class T>
-__global__ void add_up(HeadTotals<T> totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
-                       std::int64_t cols) {
+__global__ void __launch_bounds__(32 * total_warps)
+    add_up(HeadTotals<T> totals, const float* tail_partial, const float* h_partial, std::int64_t blocks,
+           std::int64_t cols) {
   const std::int64_t column = std::int64_t{blockIdx.x} * 32 + threadIdx.x, which = column / cols, c = column % cols;
   const float* const partial = which < 3 ? tail_partial + column : h_partial + c;
   float sum = 0;

@@ -17,7 +17,8 @@ constexpr int kept = 4;  // vectors of a row in each thread
 constexpr int warps = 8;
 
 template <class T>
-__global__ void sum_rows(float* y, const T* x, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    sum_rows(float* y, const T* x, std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -38,7 +39,7 @@ struct WarpSums {
 
 /// Blocks of threads are [outer, ceil(inner / (32 N))].
 template <class T, int N>
-__global__ void sum_columns(float* y, const T* x, std::int64_t n, std::int64_t inner) {
+__global__ void __launch_bounds__(32 * warps) sum_columns(float* y, const T* x, std::int64_t n, std::int64_t inner) {
   const std::int64_t parts = (inner + 32 * N - 1) / (32 * N), outer = blockIdx.x / parts;
   const std::int64_t column = (blockIdx.x % parts * 32 + threadIdx.x) * N;
   Floats<N> sum{};
@@ -98,7 +99,8 @@ __global__ void __launch_bounds__(threads) max_columns(T* y, std::int64_t* index
 }
 
 template <class T>
-__global__ void spread(T* dx, const T* dy, const std::int64_t* index, std::int64_t n, Cells cells) {
+__global__ void __launch_bounds__(Cells::most)
+    spread(T* dx, const T* dy, const std::int64_t* index, std::int64_t n, Cells cells) {
   if (!cells.inside()) return;
   const std::int64_t from = cells.row() / n * cells.cols + cells.col();
   dx[cells.row() * cells.cols + cells.col()] = index[from] == cells.row() % n ? dy[from] : T(0.0f);

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(32 * most_warps)
   parts.finish<2, T>(area);
 }
 
-__global__ void finish_statistics(Item* items, const Statistics* sums, std::int64_t n) {
+__global__ void __launch_bounds__(item_threads) finish_statistics(Item* items, const Statistics* sums, std::int64_t n) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n) items[i] = {sums[i].r.value(), sums[i].q.value(), sums[i].a.value(), -2 * sums[i].x / sums[i].a.sum, 0};
 }

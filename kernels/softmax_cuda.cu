@@ -12,7 +12,8 @@ namespace {
 constexpr int kept = 4;  // vectors of a row in each thread
 
 template <class T, bool Log>
-__global__ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);
@@ -42,7 +43,8 @@ __global__ void forward(T* y, const T* x, std::int64_t rows, std::int64_t cols, 
 }
 
 template <class T, bool Log>
-__global__ void backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols, bool vectors) {
+__global__ void __launch_bounds__(most_row_threads)
+    backward(T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t cols, bool vectors) {
   const std::int64_t row = row_of_thread();
   if (row >= rows) return;
   RowThreads threads(cols, vectors);

@@ -287,7 +287,8 @@ __global__ void __launch_bounds__(threads)
 }
 
 /// One thread.
-__global__ void first_of(std::int64_t* first, const std::int64_t* firsts, std::int64_t blocks, std::int64_t count) {
+__global__ void __launch_bounds__(1)
+    first_of(std::int64_t* first, const std::int64_t* firsts, std::int64_t blocks, std::int64_t count) {
   std::int64_t least = count;
   for (std::int64_t i = 0; i < blocks; ++i) least = std::min(least, firsts[i]);
   first[0] = least == count ? -1 : least;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# House-keeping: include layers, the umbrella header, formatting, headers that compile alone, clang-tidy.
+# House-keeping: include layers, the umbrella header, bounds of kernels, formatting, headers that compile alone, clang-tidy.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 llvm=14  # other versions format and warn differently, so only this one decides
@@ -21,6 +21,12 @@ echo "check: include layers and the umbrella header"
 scripts/check_layers.sh --self-test
 scripts/check_layers.sh
 scripts/umbrella.sh --check
+
+echo "check: kernels say how many threads they have, so that compilers leave each enough registers"
+if git grep -n '__global__ void' -- kernels | grep -v '__launch_bounds__'; then
+  echo "check: expected __launch_bounds__ on the same line" >&2
+  exit 1
+fi
 
 if format=$(tool clang-format); then
   echo "check: formatting"

@@ -2,6 +2,7 @@
 // What the kernels of the contrastive losses share, for f32 and for 16 bits: the numbers and ids they find in the GPU's
 // memory, and the mean of each text's positives.
 #include <cmath>
+#include <iterator>
 
 #include "kernels/device/elements.cuh"
 #include "kernels/device/launch.cuh"
@@ -50,32 +51,56 @@ struct Ids {
   }
 };
 
+/// Texts that a block has, a warp each, and ids that it looks at together.
+inline constexpr unsigned positive_rows = 8;
+struct IdsAhead {
+  std::int32_t each[1024];
+};
+
 /// Of each text, by a warp: share = 1 / the number of its positives, and mean = that times their sum of t_i . v_j.
+/// With ids it reads n^2 / 2 bytes of them, and a lane compares four at a time.
 template <class T>
-__global__ void positives(float* mean, float* share, const T* text, const T* image, Ids ids, std::int64_t n,
-                          std::int64_t d) {
-  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (i >= n) return;
+__global__ void __launch_bounds__(32 * positive_rows)
+    positives(float* mean, float* share, const T* text, const T* image, Ids ids, std::int64_t n, std::int64_t d) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * positive_rows + threadIdx.y;
   const int lane = static_cast<int>(threadIdx.x);
-  const auto add = [&](float& sum, std::int64_t j) {
-    for (std::int64_t k = lane; k < d; k += 32) sum += widen(text[i * d + k]) * widen(image[j * d + k]);
-  };
   float sum = 0, count = 0;
+  const auto add = [&](std::int64_t j) {
+    for (std::int64_t k = lane; k < d; k += 32) sum += widen(text[i * d + k]) * widen(image[j * d + k]);
+    ++count;
+  };
   if (ids.ids == nullptr) {
-    add(sum, i);
-    count = 1;
+    if (i < n) add(i);
   } else {
-    const std::int32_t id = ids[i];
-    for (std::int64_t first = 0; first < n; first += 32) {
-      unsigned found = __ballot_sync(~0u, first + lane < n && ids[first + lane] == id);
-      for (; found != 0; found &= found - 1, ++count) add(sum, first + 31 - __clz(static_cast<int>(found & -found)));
+    auto& ahead = shared_as<IdsAhead>().each;
+    const std::int32_t id = i < n ? ids[i] : 0;
+    const auto lowest = [](unsigned bits) { return 31 - __clz(static_cast<int>(bits & (0 - bits))); };
+    for (std::int64_t first = 0; first < n; first += std::ssize(ahead)) {
+      __syncthreads();
+      for (int k = static_cast<int>(threadIdx.y) * 32 + lane; k < std::ssize(ahead); k += 32 * positive_rows)
+        ahead[k] = first + k < n ? ids[first + k] : 0;
+      __syncthreads();
+      for (int part = 0; part < std::ssize(ahead) && first + part < n; part += 128) {
+        const std::int64_t own = first + part + 4 * lane;
+        const auto four = load_packed<4>(ahead + part + 4 * lane);
+        unsigned same = 0;
+        for (int e = 0; e < 4; ++e)
+          if (i < n && own + e < n && four.e[e] == id) same |= 1u << e;
+        for (unsigned lanes = __ballot_sync(~0u, same != 0); lanes != 0; lanes &= lanes - 1) {
+          const int from = lowest(lanes);
+          for (unsigned which = __shfl_sync(~0u, same, from); which != 0; which &= which - 1)
+            add(first + part + 4 * from + lowest(which));
+        }
+      }
     }
   }
   for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(~0u, sum, bits);
-  if (lane != 0) return;
+  if (lane != 0 || i >= n) return;
   share[i] = 1 / count;
   mean[i] = sum / count;
 }
-inline Grid positives_grid(std::int64_t n) { return {(n + 7) / 8, {32, 8}}; }
+inline Grid positives_grid(std::int64_t n) {
+  return {(n + positive_rows - 1) / positive_rows, {32, positive_rows}, sizeof(IdsAhead)};
+}
 
 }  // namespace clip::kernels::cuda

@@ -255,8 +255,9 @@ struct Addition {
   std::int64_t count, sets;
   bool fresh;
 };
+inline constexpr unsigned item_threads = 256;
 template <class Part>
-__global__ void add_parts(Addition<Part> rows, Addition<Part> columns) {
+__global__ void __launch_bounds__(item_threads) add_parts(Addition<Part> rows, Addition<Part> columns) {
   const auto add = [](const Addition<Part>& to, std::int64_t i) {
     if (i >= to.count) return;
     Part sum = to.fresh ? Part() : to.total[i];
@@ -269,7 +270,7 @@ __global__ void add_parts(Addition<Part> rows, Addition<Part> columns) {
   else
     add(columns, i - rows.count);
 }
-inline Grid items_grid(std::int64_t count) { return {(count + 255) / 256, {256}}; }
+inline Grid items_grid(std::int64_t count) { return {(count + item_threads - 1) / item_threads, {item_threads}}; }
 
 /// f(lane's x) combined over the lanes that have the same row, or the same column.
 struct AlongRow {

@@ -19,12 +19,16 @@ struct RowExchange {
   float sums[2][2][32];
 };
 
+/// No block has more threads: with 128 registers for each, as many as kernels take that add up columns too.
+inline constexpr unsigned most_row_threads = 512;
+
 /// The grid for kernels of rows: as many warps for a row as keep `Kept` vectors in each thread hold; where that is one,
 /// four rows to a block.
 template <class T, int Kept>
 Grid row_grid(std::int64_t rows, std::int64_t cols) {
   constexpr std::int64_t held = 32 * vector_of<T> * Kept;
-  const auto warps = static_cast<unsigned>(std::clamp<std::int64_t>((cols + held - 1) / held, 1, 32));
+  const auto warps =
+      static_cast<unsigned>(std::clamp<std::int64_t>((cols + held - 1) / held, 1, most_row_threads / 32));
   const unsigned rows_in_block = warps == 1 ? 4 : 1;
   return {
       (rows + rows_in_block - 1) / rows_in_block, {32 * warps, rows_in_block}, warps == 1 ? 0 : sizeof(RowExchange)};

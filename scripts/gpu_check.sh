@@ -102,13 +102,16 @@ run "model tests"   60 'tests "models|train|retrieval"'
 run benchmarks      60 "$bin/cuda_bench --benchmark_filter=-million"
 run "million pairs" 30 "$bin/cuda_bench --benchmark_filter=million"
 run memcheck       100 'sanitize memcheck'
-run racecheck      100 'sanitize racecheck'
-if python3 -c 'import torch, torchvision, transformers' 2>/dev/null; then
-  compare=bench/compare
-  run recipe             60 "python3 $compare/recipe.py --bin $bin --folder $build/recipe --device cuda:0 --rounds 2"
-  run "PyTorch encoders" 90 "python3 $compare/encoders.py --bin $bin --cuda --batch 256 --precision bf16 --threads $(nproc) --only ResNet50 128"
-  run "PyTorch kernels"  90 "python3 $compare/kernels_cuda.py --bin $bin"
+compare=bench/compare
+has() { python3 -c "import $1" 2>/dev/null; }
+if has torch; then
+  run "PyTorch kernels"  120 "python3 $compare/kernels_cuda.py --bin $bin"
 fi
+if has "torch, torchvision, transformers"; then
+  run "PyTorch encoders"  90 "python3 $compare/encoders.py --bin $bin --cuda --batch 256 --precision bf16 --threads $(nproc) --only ResNet50 128"
+  run recipe              60 "python3 $compare/recipe.py --bin $bin --folder $build/recipe --device cuda:0 --rounds 2"
+fi
+run racecheck      100 'sanitize racecheck'
 
 # shellcheck disable=SC2016  # code fences
 {

@@ -2,7 +2,10 @@
 // for InfoNCE and SigLIP, 18 n^2 d for soft targets, 14 n^2 d where they are detached. What a kernel computes again
 // does not count for it. At n = 32,768, d = 512 and 790 TFLOP/s: 5.6, 12.5 and 9.7 ms. Two exponentials an element and
 // direction are 1.2 ms by themselves, so smaller d cannot reach as much. Targets: of the matrix rate 65 % at d = 512,
-// 50 % at 256. A matrix of n x n numbers in f32 would take 4.3 GB; peak_bytes, beside the inputs' 2 n d numbers, should
+// 50 % at 256. Against eager PyTorch, with products in bf16 and all else in f32, the targets are 3 times as fast for
+// InfoNCE, 10 times for soft targets, and a fiftieth of the memory. It goes over n x n numbers of f32 about 17 and 69
+// times, 25 and 99 ms at 3.0 TB/s, beside its products: 30 and 111 ms. At 65 % of the rate that is 3.5 and 5.8 times
+// what ours take; 10 times the soft targets' would need 113 % of the rate, at d = 256 60 %. A matrix of n x n numbers in f32 would take 4.3 GB; peak_bytes, beside the inputs' 2 n d numbers, should
 // stay O(n d).
 #include "bench/support/device_time.hpp"
 #include "clip/autograd.hpp"

@@ -1,5 +1,5 @@
 // Bound by memory: forward reads x and writes y, 2 numbers an element; backward reads dy and y and writes dx, 3.
-// Target: 85 % of copy bandwidth.
+// Target: 85 % of copy bandwidth: in bf16 211 us forward, 316 us backward at 3.0 TB/s.
 #include "kernels/softmax.hpp"
 
 #include "bench/support/device_time.hpp"

@@ -5,9 +5,9 @@
 // Launches (tests/host_cuda/wait_test.cpp counts them): 4 for each head forward and 6 backward, of which five are
 // products; 4 for the loss; temperature, the first gradient and its product with those of the pairs: 27, and 3
 // of the optimizer. One after another each may take 1.2 us of the target's 40. That is about what an empty kernel takes
-// in a graph, and these also wait for memory, 0.6 us a round trip: by arithmetic 45 to 60 us, and more where cuBLASLt
+// in a graph, and these also wait for memory, 0.6 us a round trip: by arithmetic 42 to 56 us, and more where cuBLASLt
 // splits sums. The heads do not need each other: as branches of the graph, which this is not, the longest way would be
-// 18 launches.
+// 20 launches.
 #include "bench/support/device_time.hpp"
 #include "clip/autograd.hpp"
 #include "clip/nn/projection_head.hpp"

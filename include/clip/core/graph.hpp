@@ -21,8 +21,8 @@ class Graph {
   /// Run `work` once before: that is when libraries make their plans and take their scratch memory.
   /// No other thread may use the device meanwhile: its work would be recorded too.
   /// What only the `work` of `other`, on the same device, used is taken for this graph too, since both never run at
-  /// once. So a replay of either may overwrite the tensors that are left of the other: copy them before. Those tensors
-  /// must go before the graphs.
+  /// once. So a replay of either may overwrite the tensors that are left of the other: copy them before.
+  /// Recording waits for the GPU, and so does the end of a graph, which may be running.
   /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host.
   Graph(const Device& device, const std::function<void()>& work, const Graph* other = nullptr);
   Graph(Graph&&) = default;

@@ -133,8 +133,10 @@ __global__ void __launch_bounds__(tile_threads)
   float losses[4] = {}, slopes[4] = {}, with_products[4] = {};
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
     const TilePart dots = products(memory, side, other, items);
+#pragma unroll
     for (int r = 0; r < 4; ++r) {
       const std::int64_t i = side.first + place.row(r);
+#pragma unroll
       for (int c = 0; c < 4; ++c) {
         const std::int64_t j = other + place.col(c);
         float slope = 0;
@@ -154,6 +156,7 @@ __global__ void __launch_bounds__(tile_threads)
       put_rows(out, sum, side.first, from, items, other > 0);
     }
   }
+#pragma unroll
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = side.first + place.row(r);
     const float loss = sum_over_row(losses[r]), slope = sum_over_row(slopes[r]);

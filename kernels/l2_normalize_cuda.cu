@@ -1,5 +1,6 @@
 // One warp has a row, or several where it is wide (kernels/device/row.cuh), and keeps it in registers between the sum
 // of squares and the division, so that each element is read once.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/device/row.cuh"
@@ -9,6 +10,9 @@ namespace clip::kernels::cuda {
 namespace {
 
 constexpr int kept = 4;  // vectors of a row in each thread
+
+/// One over the length, at least eps; NaN where the length is, which fmaxf would replace by eps.
+__device__ float scale_of(float length, float eps) { return 1.0f / std::max(length, eps); }
 
 template <class T>
 __global__ void __launch_bounds__(most_row_threads)
@@ -23,7 +27,7 @@ __global__ void __launch_bounds__(most_row_threads)
         for (int e = 0; e < v.size; ++e) squares += v[e] * v[e];
       },
       in);
-  const float length = sqrtf(threads.sum(squares)), scale = 1.0f / fmaxf(length, eps);
+  const float length = sqrtf(threads.sum(squares)), scale = scale_of(length, eps);
   T* const out = y + row * cols;
   threads.each(
       [&](At at, auto v) {
@@ -50,7 +54,7 @@ __global__ void __launch_bounds__(most_row_threads)
       },
       dys, xs);
   dot = threads.sum(dot);
-  const float scale = 1.0f / fmaxf(norm[row], eps), along = norm[row] >= eps ? dot * scale * scale : 0.0f;
+  const float scale = scale_of(norm[row], eps), along = norm[row] >= eps ? dot * scale * scale : 0.0f;
   T* const out = dx + row * cols;
   threads.each(
       [&](At at, auto g, auto v) {

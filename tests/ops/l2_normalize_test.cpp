@@ -54,6 +54,16 @@ TEST_CASE("l2_normalize takes rows of zeros, tiny and large numbers", "[ops]") {
   CHECK(std::abs(dx[5]) < 1e-21);
 }
 
+TEST_CASE("l2_normalize of a row with NaN is NaN, and so are its gradients", "[ops]") {
+  for (const Device& device : devices()) {
+    Tensor x = Tensor::of({{1, std::nan("")}, {3, 4}}, dtype::f32, device).requires_grad();
+    const Tensor y = l2_normalize(x);
+    backward(y, ones({2, 2}, dtype::f32, device));
+    for (const Tensor& each : {y, x.grad()})
+      for (std::size_t i = 0; i < 4; ++i) CHECK(std::isnan(each.to_vector()[i]) == (i < 2));
+  }
+}
+
 TEST_CASE("l2_normalize divides rows shorter than eps by it", "[ops]") {
   Tensor x = Tensor::of({3, 4}).requires_grad();
   const Tensor y = l2_normalize(x, 10);

@@ -298,8 +298,7 @@ class RuntimeContext final : public CudaContext {
     ~Recorded() {
       if (graph == nullptr) return;
       cudaSetDevice(context.index_);
-      cudaStreamSynchronize(context.stream_);  // it may be running
-      cudaGraphExecDestroy(graph);
+      cudaGraphExecDestroy(graph);  // one that is running goes when it is done
     }
   };
 

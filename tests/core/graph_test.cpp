@@ -179,6 +179,22 @@ TEST_CASE("memory of another graph that is freed while one is recorded stays for
   }
 }
 
+TEST_CASE("a graph may go while another is recorded", "[core]") {
+  for (const Device& device : gpus()) {
+    const Tensor x = numbers({50}, 1, device);
+    Tensor y;
+    std::optional<Graph> first(std::in_place, device, [&] { x + x; });
+    first->replay();
+    const Graph second(device, [&] {
+      y = x + x;
+      first.reset();
+      y = y * x;
+    });
+    second.replay();
+    CHECK(y.to_vector() == ((x + x) * x).to_vector());
+  }
+}
+
 TEST_CASE("a replay counts as a write", "[core]") {
   for (const Device& device : gpus()) {
     Tensor w = numbers({4, 2, 3, 3}, 1, device), dw = numbers({4, 2, 3, 3}, 2, device);

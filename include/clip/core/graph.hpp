@@ -22,8 +22,9 @@ class Graph {
   /// No other thread may use the device meanwhile: its work would be recorded too.
   /// What only the `work` of `other`, on the same device, used is taken for this graph too, since both never run at
   /// once. So a replay of either may overwrite the tensors that are left of the other: copy them before.
-  /// Recording waits for the GPU, and so does the end of a graph, which may be running.
-  /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host.
+  /// Recording waits for the GPU.
+  /// Throws what `work` throws, on a CPU, and when `work` waits for the GPU or copies between it and the host. What was
+  /// made in it until then never gets values, gradients of leaves among it: drop those.
   Graph(const Device& device, const std::function<void()>& work, const Graph* other = nullptr);
   Graph(Graph&&) = default;
   Graph& operator=(Graph&&) = delete;  // its device goes last

@@ -85,11 +85,10 @@ class Staging {
  public:
   Staging() = default;
   ~Staging() {
-    for (const Half& half : halves_)
-      if (half.memory != nullptr) {
-        cudaFreeHost(half.memory);
-        cudaEventDestroy(half.sent);
-      }
+    for (const Half& half : halves_) {
+      if (half.memory != nullptr) cudaFreeHost(half.memory);
+      if (half.sent != nullptr) cudaEventDestroy(half.sent);
+    }
   }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
@@ -124,7 +123,8 @@ class Staging {
     }
     Half& half = halves_[current_];
     if (half.memory == nullptr) {
-      cuda_check(cudaEventCreateWithFlags(&half.sent, cudaEventDisableTiming), "making an event");
+      if (half.sent == nullptr)  // it is there where the memory could not be had before
+        cuda_check(cudaEventCreateWithFlags(&half.sent, cudaEventDisableTiming), "making an event");
       void* memory = nullptr;
       cuda_check(cudaMallocHost(&memory, half_bytes), "allocating pinned memory");
       half.memory = static_cast<std::byte*>(memory);

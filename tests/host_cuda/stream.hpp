@@ -43,6 +43,8 @@ struct Recording {
 
 /// How often the host waited for a GPU.
 inline int waits = 0;
+/// Whether cudaMallocHost fails.
+inline bool no_pinned_memory = false;
 
 }  // namespace clip::host_cuda
 
@@ -225,7 +227,7 @@ inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, 
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) { return clip::host_cuda::wait(event->stream); }
 
 inline cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
-  *memory = std::malloc(bytes);
+  *memory = clip::host_cuda::no_pinned_memory ? nullptr : std::malloc(bytes);
   return *memory == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 inline cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }

@@ -20,6 +20,7 @@
 #include "tests/host_cuda/stream.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/check_op.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace clip;
 using namespace clip::test;
@@ -95,6 +96,15 @@ TEST_CASE("uploads beyond the pinned memory wait for it to be free", "[host_cuda
   CHECK(first.to_vector<std::uint8_t>() == bytes(half - 100, 1));
   CHECK(second.to_vector<std::uint8_t>() == bytes(half, 2));
   CHECK(third.to_vector<std::uint8_t>() == bytes(half, 3));
+}
+
+TEST_CASE("an upload that found no pinned memory can be tried again", "[host_cuda]") {
+  const Device device = Device::cuda();
+  host_cuda::no_pinned_memory = true;
+  for (int i = 0; i < 2; ++i)
+    CHECK(throws_with([&] { Tensor::of({1, 2}, dtype::f32, device); }, "allocating pinned memory"));
+  host_cuda::no_pinned_memory = false;
+  CHECK(Tensor::of({1, 2}, dtype::f32, device).to_vector() == std::vector<float>{1, 2});
 }
 
 TEST_CASE("a step of training heads on features is few launches", "[host_cuda]") {

@@ -4,6 +4,7 @@
 # toolkit, a compiler, CMake, Ninja, and what scripts/setup.sh installs or scripts/fetch_deps.sh has fetched.
 # Each part has a time limit of its own; all take under 9 minutes on 16 cores. Fails unless every part passes.
 set -euo pipefail
+[[ $# -le 1 && ${1:-} != -* ]] || { echo "usage: scripts/gpu_check.sh [REPORT.md]" >&2; exit 2; }
 report=$(realpath -m -- "${1:-gpu_report.md}")
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer:/usr/local/nvidia/bin

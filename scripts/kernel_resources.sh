@@ -23,5 +23,5 @@ done | c++filt | awk '
     match($0, /Used [0-9]+/)
     printf "%4d registers %5d bytes of stack %6d of shared memory  %s%s\n", substr($0, RSTART + 5, RLENGTH - 5), stack, shared, name, (spilled > 0 ? "  SPILLS" : "")
   }
-  /error/ { print; failed = 1 }
+  /error|fatal/ { print; failed = 1 }
   END { exit failed }'

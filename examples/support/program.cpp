@@ -4,13 +4,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <new>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "clip/io/file.hpp"
@@ -113,9 +116,11 @@ void Program::add_compute_options() {
 const Device& Program::device() const {
   if (device_) return *device_;
   if (device_name_ == "cpu") return device_.emplace();
-  int index = device_name_ == "cuda" ? 0 : -1;
-  char rest = 0;
-  check(index == 0 || (std::sscanf(device_name_.c_str(), "cuda:%d%c", &index, &rest) == 1 && index >= 0), "--device",
+  const std::string_view name = device_name_ == "cuda" ? "cuda:0" : device_name_.c_str(), prefix = "cuda:";
+  const std::string_view number = name.substr(std::min(name.size(), prefix.size()));
+  std::uint16_t index = 0;  // a type without a sign: none is read
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), index);
+  check(name.starts_with(prefix) && error == std::errc() && end == number.data() + number.size(), "--device",
         "expected cpu, cuda or cuda:N, got '", printable(device_name_), "'");
   return device_.emplace(Device::cuda(index));
 }

@@ -150,8 +150,9 @@ TEST_CASE("embed says what is wrong in one line, and writes nothing", "[embed]")
   fails(2, "--batch", {"--model", models.text, "--text", lines, "--output", out, "--batch", "0"});
   fails(2, "--seed", {"--model", models.text, "--text", lines, "--output", out, "--seed", "-1"});
   fails(2, "--threads", {"--model", models.text, "--text", lines, "--output", out, "--threads", "4096"});
-  fails(1, "expected cpu, cuda or cuda:N",
-        {"--model", models.text, "--text", lines, "--output", out, "--device", "tpu"});
+  for (const char* device : {"tpu", "", "cuda:", "cuda:-1", "cuda:+0", "cuda: 0", "cuda:0x", "cuda:4294967296"})
+    fails(1, "expected cpu, cuda or cuda:N",
+          {"--model", models.text, "--text", lines, "--output", out, "--device", device});
   fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", lines});
   fails(2, "another file to write", {"--model", models.text, "--text", lines, "--output", out, "--tokens", out});
   fails(2, "another file to write", {"--model", models.image, "--images", list, "--output", models.folder / "x.png"});

@@ -82,7 +82,9 @@ namespace clip::kernels::cuda {
 // f32.
 //
 // f32 is computed row-owned, on the ordinary cores (contrastive_cuda.cu, soft_target_cuda.cu): slow, but what others
-// are compared with. T = bf16 and f16 go to the tensor cores (contrastive_16bit_cuda.cu, soft_target_16bit_cuda.cu).
+// are compared with. T = bf16 and f16 go to the tensor cores (contrastive_16bit_cuda.cu, soft_target_16bit_cuda.cu),
+// and so do slopes of the logits, rounded to T: where (1 + c_j) / tau, tau log n or s is above 65504, gradients in f16
+// may not be finite, though the loss is.
 
 /// In 16 bits pairs are taken in rectangles: `rows` squared, where what gradients are made of is in memory, and `rows`
 /// times `wide`, of which only sums are left.

@@ -1,9 +1,9 @@
 #pragma once
 // Contrastive losses of N pairs: row i of `text` belongs to row i of `image`, both [N, D], f32 or bf16. All are f32
 // scalars, computed in blocks of rows: memory is O(N D), never N x N. Gradients are made together with the loss while
-// autograd records, and are of the inputs' type. bf16 is widened to f32 on the CPU, and on a GPU where D is too large
-// for its shared memory (above 848 on an H100); otherwise a GPU multiplies it as it is, and only what gradients are
-// sums of is rounded to bf16. All throw unless both sides have one shape [N, D] with N, D >= 1, one dtype and device.
+// autograd records, and are of the inputs' type. bf16 is widened to f32 on the CPU; a GPU multiplies it as it is, and
+// only what gradients are sums of is rounded to bf16. All throw unless both sides have one shape [N, D] with N, D >= 1,
+// one dtype and device.
 //
 // On a GPU nothing is read by the CPU: temperature, logit_scale and logit_bias may change between replays of a graph.
 // So where the CPU would throw because of their values, the loss is NaN on a GPU, but for a logit_bias that is

@@ -57,3 +57,5 @@ add_library(cuda_kernels OBJECT ${cuda_sources})
 target_include_directories(cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
 target_compile_options(cuda_kernels PRIVATE --expt-relaxed-constexpr)
 target_sources(clipcore PRIVATE $<TARGET_OBJECTS:cuda_kernels>)
+# Which make asks of targets with such objects, and which was not known when this one was made.
+set_property(TARGET clipcore PROPERTY CUDA_ARCHITECTURES ${CMAKE_CUDA_ARCHITECTURES})

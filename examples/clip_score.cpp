@@ -61,7 +61,7 @@ void score(const Program& program, const Options& options) {
 
 int main(int argc, char** argv) {
   Program program("clip_score", "Tells how well captions fit their pictures: 100 max(cos, 0), and the model's logit.",
-                  "clip_score --model models/clip-vit-base-patch32 --images photos --captions captions.txt");
+                  "clip_score --model models/clip --images photos --captions captions.txt");
   Options options;
   program.option("--model", &options.model, "folder of a CLIP model").required();
   program.option("--images", &options.images, "folder of pictures, or a text file of paths").required();

@@ -86,7 +86,7 @@ void guide(const Program& program, const Options& options) {
 
 int main(int argc, char** argv) {
   Program program("guide", "Follows CLIP's gradient in pixel space toward a prompt.",
-                  "guide --model models/clip-vit-base-patch32 --prompt \"a red rose\" --output rose.png");
+                  "guide --model models/clip --prompt \"a red rose\" --output rose.png");
   Options options;
   program.option("--model", &options.model, "folder of a CLIP model").required();
   program.option("--prompt", &options.prompt, "what the picture shall show").required();

@@ -109,7 +109,7 @@ void zero_shot(const Program& program, const Options& options) {
 
 int main(int argc, char** argv) {
   Program program("zero_shot", "Tells which labels fit pictures best, with a CLIP model.",
-                  "zero_shot --model models/clip-vit-base-patch32 --images photos --labels animals.txt");
+                  "zero_shot --model models/clip --images photos --labels animals.txt");
   Options options;
   program.option("--model", &options.model, "folder of a CLIP model").required();
   program.option("--images", &options.images, "folder of pictures, or a text file of paths").required();

@@ -65,8 +65,8 @@ cat <<END
 == done in $((SECONDS - started)) s. The grids above mark the pictures it is tested with, never trained on, as "unseen".
 It knows clip art, icons, flags and emoji, not photographs. Next:
 
-  $bin/search --run $run --query "a yellow fish" --grid result.png
-  $bin/search --run $run --image $data/Images/emoji-1f41f.png --grid result.png
+  $bin/search --run $run --query "a pink flower" --grid result.png
+  $bin/search --run $run --image $data/Images/emoji-1f338.png --grid result.png
 
 Photographs want an image encoder that has seen some. With Flickr8k, or your own pictures in its layout (a folder Images
 and captions.txt, with lines NAME,CAPTION under the line image,caption), and pretrained encoders:

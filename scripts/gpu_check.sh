@@ -78,6 +78,7 @@ sanitize() {  # TOOL: every file of tests in a process of its own
 }
 sanitize_file() {  # TOOL FILE
   local name log
+  command -v compute-sanitizer >/dev/null || { echo "FAILED: no compute-sanitizer on PATH"; exit 255; }  # ends xargs
   name=$(basename "$2" .cpp)
   log=$logs/$1_$name.log
   if timeout -k 5 90 compute-sanitizer --tool "$1" --error-exitcode 1 "$bin/cuda_tests" --filenames-as-tags "[#$name]" \
@@ -95,7 +96,7 @@ run() { part "$1" "$2" bash -euc "$3"; }
 targets=(cuda_tests core_tests ops_tests models_tests train_tests retrieval_tests
          gpu_limits cuda_bench encoder_time make_flickr8k train_flickr8k)
 run configure       60 "cmake --fresh --preset cuda -B $build -DCLIP_WERROR=OFF"
-run build          270 "cmake --build $build -- -k 0 ${targets[*]}"
+run build          270 "rm -f $bin/*; cmake --build $build -- -k 0 ${targets[*]}"
 run limits          30 "$bin/gpu_limits"
 run "kernel tests"  60 'tests cuda'
 run "op tests"      60 'tests "core|ops"'

@@ -14,7 +14,14 @@ done | c++filt | awk '
     name = $0
     sub(/.*entry function ./, "", name)
     gsub(/clip::kernels::cuda::|clip::|\(anonymous namespace\)::|^void /, "", name)
-    sub(/\(.*/, "", name)
+    sub(/. for .sm_.*/, "", name)
+    at = length(name)
+    for (open = 0; at > 0; --at) {  # back to where the parameters begin
+      c = substr(name, at, 1)
+      open += (c == ")") - (c == "(")
+      if (c == "(" && open == 0) break
+    }
+    name = substr(name, 1, at - 1)
   }
   /bytes stack frame/ { stack = $1; spilled = $5 + $9 }
   /Used [0-9]+ registers/ {

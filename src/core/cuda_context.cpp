@@ -361,7 +361,10 @@ int CudaContext::device_count() {
 }
 
 std::shared_ptr<CudaContext> CudaContext::make(int index) {
-  const int count = device_count();
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaGetLastError();  // it must not surface in the next call
+  cuda_check(status, "looking for GPUs");
   check(index >= 0 && index < count, "device", "expected one of ", count, " GPUs, got cuda:", index);
   return std::make_shared<RuntimeContext>(index);
 }

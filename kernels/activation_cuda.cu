@@ -26,20 +26,6 @@ struct Backward {
   }
 };
 
-/// use.operator()<f>() with `f` as a constant.
-template <class Use>
-void with_constant(Activation f, const Use& use) {
-  switch (f) {
-    case Activation::none: return use.template operator()<Activation::none>();
-    case Activation::relu: return use.template operator()<Activation::relu>();
-    case Activation::sigmoid: return use.template operator()<Activation::sigmoid>();
-    case Activation::tanh: return use.template operator()<Activation::tanh>();
-    case Activation::gelu: return use.template operator()<Activation::gelu>();
-    case Activation::gelu_tanh: return use.template operator()<Activation::gelu_tanh>();
-    case Activation::quick_gelu: return use.template operator()<Activation::quick_gelu>();
-  }
-}
-
 }  // namespace
 
 template <class T>

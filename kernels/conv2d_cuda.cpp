@@ -13,7 +13,7 @@
 #include <map>
 #include <mutex>
 
-#include "kernels/device/epilogue.cuh"
+#include "clip/core/error.hpp"
 #include "kernels/device/workspace.cuh"
 
 namespace clip::kernels::cuda {
@@ -137,11 +137,10 @@ class ConvolutionPlans {
 
   template <class T>
   void forward(T* y, const T* x, const T* w, const Conv2dShape& s, const Epilogue<T>& epilogue) {
-    const Activation f = epilogue.activation == Activation::relu ? Activation::relu : Activation::none;
-    const Activation rest = epilogue.activation == f ? Activation::none : epilogue.activation;
+    const bool known = epilogue.activation == Activation::none || epilogue.activation == Activation::relu;
     const std::lock_guard lock(mutex_);
-    Plan& plan = find_or_make<T>(Direction::forward, s, epilogue.bias != nullptr, f, [&](Plan& made) {
-      made.fused = epilogue.bias != nullptr && choose_fused(made);
+    Plan& plan = find_or_make<T>(Direction::forward, s, epilogue.bias != nullptr, epilogue.activation, [&](Plan& made) {
+      made.fused = epilogue.bias != nullptr && known && choose_fused(made);
       if (!made.fused) choose_forward(made, s);
     });
     const float one = 1, before = epilogue.accumulate ? 1 : 0;
@@ -150,10 +149,7 @@ class ConvolutionPlans {
           handle_, &one, plan.x, x, plan.w, w, plan.how, static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm),
           workspace_.get(plan.workspace, op), plan.workspace, &before, plan.y, y, plan.bias, epilogue.bias,
           plan.activation, plan.y, y);
-      if (!unsupported(status)) {
-        call(status, "convolving");
-        return apply_epilogue<T>(y, nullptr, rest, s.y_size() / s.out, s.out, stream);
-      }
+      if (!unsupported(status)) return call(status, "convolving");
       choose_forward(plan, s);  // it says so only when asked to run
       plan.fused = false;
     }

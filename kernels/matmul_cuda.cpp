@@ -13,7 +13,7 @@
 #include <mutex>
 #include <optional>
 
-#include "kernels/device/epilogue.cuh"
+#include "clip/core/error.hpp"
 #include "kernels/device/workspace.cuh"
 
 namespace clip::kernels::cuda {
@@ -46,8 +46,7 @@ struct Plan {
   cublasLtMatrixLayoutOpaque_t a, b, y;
   cublasLtMatmulAlgo_t algorithm;
   std::size_t workspace;
-  bool adds_bias;
-  Activation activation;  // what it does of the epilogue
+  bool fused = false;  // with the epilogue
 
   template <class Value>
   void set(cublasLtMatmulDescAttributes_t attribute, const Value& value) {
@@ -86,14 +85,12 @@ class MatmulPlans {
     if (s.k == 0) return epilogue_of_nothing(y, epilogue, s.batch * s.m, s.n, stream_, op);
     const std::lock_guard lock(mutex_);
     Plan& plan = plan_for(y, a, b, s, epilogue);
-    if (plan.adds_bias) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);
+    if (plan.fused && epilogue.bias != nullptr) plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);
     const float beta = epilogue.accumulate ? 1 : 0;
     call(cublasLtMatmul(handle_, &plan.product, &factor, b, &plan.b, a, &plan.a, &beta, y, &plan.y, y, &plan.y,
                         &plan.algorithm, workspace_.get(plan.workspace, op), plan.workspace, stream_),
          "multiplying");
-    apply_epilogue(y, plan.adds_bias ? nullptr : epilogue.bias,
-                   plan.activation == epilogue.activation ? Activation::none : epilogue.activation, s.batch * s.m, s.n,
-                   stream_);
+    if (!plan.fused) apply_epilogue(y, epilogue.bias, epilogue.activation, s.batch * s.m, s.n, stream_);
   }
 
  private:
@@ -121,12 +118,16 @@ class MatmulPlans {
                   alignment(b),
                   alignment(epilogue.bias)};
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
-    // As much of the epilogue as cuBLASLt can do. Some of its kernels read a bias 16 bytes at a time without asking.
-    const bool bias = epilogue.bias != nullptr && alignment(epilogue.bias) >= 16;
+    // The whole epilogue or, as what is left is one pass anyway, none of it. Some of cuBLASLt's kernels read a bias 16
+    // bytes at a time without asking.
+    const auto lt_epilogue = epilogue_for(epilogue.bias != nullptr, epilogue.activation);
     std::optional<Plan> plan;
-    if (bias || epilogue.bias == nullptr) plan = make(y, a, b, s, epilogue, bias, epilogue.activation);
-    if (!plan && bias) plan = make(y, a, b, s, epilogue, bias, Activation::none);
-    if (!plan) plan = make(y, a, b, s, epilogue, false, Activation::none);
+    if (lt_epilogue && (epilogue.bias == nullptr || alignment(epilogue.bias) >= 16))
+      plan = make(y, a, b, s, *lt_epilogue, epilogue.bias);
+    if (plan)
+      plan->fused = true;
+    else
+      plan = make<Y>(y, a, b, s, CUBLASLT_EPILOGUE_DEFAULT, nullptr);
     if (!plan)
       fail(op, "expected cuBLASLt to have an algorithm for ", s.batch, " products ", s.m, " x ", s.k, " x ", s.n,
            " in ", dtype_of<T>, ", got none");
@@ -136,27 +137,23 @@ class MatmulPlans {
 
   /// None where cuBLASLt has no such product.
   template <class Y, class T>
-  std::optional<Plan> make(const Y* y, const T* a, const T* b, const MatmulShape& s, const Epilogue<Y>& epilogue,
-                           bool bias, Activation activation) {
+  std::optional<Plan> make(const Y* y, const T* a, const T* b, const MatmulShape& s, cublasLtEpilogue_t epilogue,
+                           const Y* bias) {
     check(s.batch <= std::numeric_limits<std::int32_t>::max(), op, "expected fewer than 2^31 matrices, got ", s.batch);
-    const auto lt_epilogue = epilogue_for(bias, activation);
-    if (!lt_epilogue) return std::nullopt;
     constexpr auto type = type_of<T>;
     Plan plan{{},
               layout(type, s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k, s.batch, s.share_a),
               layout(type, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n, s.batch, s.share_b),
               layout(type_of<Y>, s.m, s.n, s.batch, false),
               {},
-              0,
-              bias,
-              activation};
+              0};
     call(cublasLtMatmulDescInit(&plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
     plan.set(CUBLASLT_MATMUL_DESC_TRANSA, static_cast<std::int32_t>(s.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
     plan.set(CUBLASLT_MATMUL_DESC_TRANSB, static_cast<std::int32_t>(s.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
-    plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(*lt_epilogue));
-    if (bias) {
+    plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<std::uint32_t>(epilogue));
+    if (bias != nullptr) {
       plan.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<std::int32_t>(type_of<Y>));
-      plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue.bias);  // for its alignment
+      plan.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);  // for its alignment
     }
 
     cublasLtMatmulPreferenceOpaque_t preference;

@@ -74,4 +74,18 @@ __device__ float activation_derivative(float x) {
   return 1.0f;
 }
 
+/// use.operator()<f>() with `f` as a constant.
+template <class Use>
+void with_constant(Activation f, const Use& use) {
+  switch (f) {
+    case Activation::none: return use.template operator()<Activation::none>();
+    case Activation::relu: return use.template operator()<Activation::relu>();
+    case Activation::sigmoid: return use.template operator()<Activation::sigmoid>();
+    case Activation::tanh: return use.template operator()<Activation::tanh>();
+    case Activation::gelu: return use.template operator()<Activation::gelu>();
+    case Activation::gelu_tanh: return use.template operator()<Activation::gelu_tanh>();
+    case Activation::quick_gelu: return use.template operator()<Activation::quick_gelu>();
+  }
+}
+
 }  // namespace clip::kernels::cuda

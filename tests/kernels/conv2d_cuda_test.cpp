@@ -63,7 +63,7 @@ void check_conv2d(cuda::ConvolutionPlans& plans, const Conv2dShape& s, const Ext
   for (std::size_t i = 0; i < expected_y.size(); ++i)
     expected_y[i] = reference_activation(extra.activation,
                                          expected_y[i] + (extra.bias ? row[i % static_cast<std::size_t>(s.out)] : 0));
-  // Sums of TF32's products would be off by 1e-3. What is rounded twice or thrice is off by as much more.
+  // Sums of TF32's products would be off by 1e-3. What is rounded twice is off by as much more.
   CHECK(worst_error(y.read(), expected_y) <= 3 * rounding<T>);
   CHECK(worst_error(dx.read(), expected_dx) <= 3 * rounding<T>);
   CHECK(worst_error(dw.read(), expected_dw) <= 3 * rounding<T>);

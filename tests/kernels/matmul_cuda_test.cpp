@@ -56,7 +56,7 @@ void check_matmul(cuda::MatmulPlans& plans, const MatmulShape& s, const Extra& e
                                                 (s.transpose_b ? j * s.k + p : p * s.n + j))];
         sum = reference_activation(extra.activation, sum);
       }
-  // Sums of TF32's products would be off by 1e-3. What is rounded twice or thrice is off by as much more.
+  // Sums of TF32's products would be off by 1e-3. What is rounded twice is off by as much more.
   CHECK(worst_error(y.read(), expected) <= 3 * rounding<T> + 1e-7 * static_cast<double>(s.k));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Cross-entropy of the rows of logits x [rows, cols] with class indices or soft targets t [rows, cols], averaged over
-// the rows (rows >= 1). Statistics in f32; T = float or bf16; I = std::int32_t or std::int64_t, each within [0, cols).
+// the rows (rows >= 1). Statistics in f32; T = float or bf16, on the GPU also f16; I = std::int32_t or std::int64_t,
+// each within [0, cols).
 //   lse = max x + log sum e^(x - max x)            kept for backward, which takes the probabilities anew from it
 //   mean = 1/rows sum_r sum_c t (lse - x)          a term whose t is 0 is 0, whatever x
 //   dx = (e^(x - lse) sum_c t - t) dmean / rows;   dt = (lse - x) dmean / rows

@@ -185,5 +185,19 @@ template void soft_cross_entropy_backward(bf16*, const bf16*, const bf16*, const
                                           std::int64_t, Stream);
 template void soft_cross_entropy_targets_backward(bf16*, const bf16*, const bf16*, const float*, std::int64_t,
                                                   std::int64_t, Stream);
+template void cross_entropy_forward(f16*, float*, const f16*, const std::int32_t*, std::int64_t, std::int64_t, float*,
+                                    Stream);
+template void cross_entropy_backward(f16*, const f16*, const f16*, const std::int32_t*, const float*, std::int64_t,
+                                     std::int64_t, Stream);
+template void cross_entropy_forward(f16*, float*, const f16*, const std::int64_t*, std::int64_t, std::int64_t, float*,
+                                    Stream);
+template void cross_entropy_backward(f16*, const f16*, const f16*, const std::int64_t*, const float*, std::int64_t,
+                                     std::int64_t, Stream);
+template void soft_cross_entropy_forward(f16*, float*, const f16*, const f16*, std::int64_t, std::int64_t, float*,
+                                         Stream);
+template void soft_cross_entropy_backward(f16*, const f16*, const f16*, const f16*, const float*, std::int64_t,
+                                          std::int64_t, Stream);
+template void soft_cross_entropy_targets_backward(f16*, const f16*, const f16*, const float*, std::int64_t,
+                                                  std::int64_t, Stream);
 
 }  // namespace clip::kernels::cuda

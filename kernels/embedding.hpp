@@ -1,7 +1,7 @@
 #pragma once
 // Rows of a table [entries, cols] chosen by ids [rows], each within [0, entries).
 //   y[r] = table[ids[r]];   dtable[e] = sum of dy[r] over the r with ids[r] == e, in order, accumulated in f32
-// T = float or bf16; I = std::int32_t or std::int64_t.
+// T = float or bf16, on the GPU also f16; I = std::int32_t or std::int64_t.
 #include <cstddef>
 #include <cstdint>
 

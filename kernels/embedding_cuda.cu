@@ -167,5 +167,9 @@ template void embedding_backward(bf16*, const bf16*, const std::int32_t*, std::i
                                  std::int64_t*, Stream);
 template void embedding_backward(bf16*, const bf16*, const std::int64_t*, std::int64_t, std::int64_t, std::int64_t,
                                  std::int64_t*, Stream);
+template void embedding_backward(f16*, const f16*, const std::int32_t*, std::int64_t, std::int64_t, std::int64_t,
+                                 std::int64_t*, Stream);
+template void embedding_backward(f16*, const f16*, const std::int64_t*, std::int64_t, std::int64_t, std::int64_t,
+                                 std::int64_t*, Stream);
 
 }  // namespace clip::kernels::cuda

@@ -20,7 +20,7 @@ namespace cpu {
 template <class I>
 void gather_forward(void* y, const void* x, const I* index, std::size_t element_size, const GatherShape& shape);
 
-/// Adds in the order of k, in f32: dx is f32 whatever T (float or bf16).
+/// Adds in the order of k, in f32: dx is f32 whatever T (float or bf16, on the GPU also f16).
 template <class T, class I>
 void gather_backward(float* dx, const T* dy, const I* index, const GatherShape& shape);
 

@@ -62,5 +62,7 @@ template void gather_backward(float*, const float*, const std::int32_t*, const G
 template void gather_backward(float*, const float*, const std::int64_t*, const GatherShape&, Stream);
 template void gather_backward(float*, const bf16*, const std::int32_t*, const GatherShape&, Stream);
 template void gather_backward(float*, const bf16*, const std::int64_t*, const GatherShape&, Stream);
+template void gather_backward(float*, const f16*, const std::int32_t*, const GatherShape&, Stream);
+template void gather_backward(float*, const f16*, const std::int64_t*, const GatherShape&, Stream);
 
 }  // namespace clip::kernels::cuda

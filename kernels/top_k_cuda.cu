@@ -372,7 +372,9 @@ template void top_k(float*, std::int64_t*, const float*, const f16*, const float
 template void top_k(float*, std::int64_t*, const float*, const std::uint8_t*, const float*, const TopKShape&, void*,
                     Stream);
 template void count_at_least(std::int64_t*, const float*, const float*, const float*, const TopKShape&, void*, Stream);
+template void count_at_least(std::int64_t*, const float*, const float*, const f16*, const TopKShape&, void*, Stream);
 template void scores_of(float*, const std::int64_t*, std::int64_t, const float*, const float*, std::int64_t, Stream);
+template void scores_of(float*, const std::int64_t*, std::int64_t, const float*, const f16*, std::int64_t, Stream);
 template void first_unsearchable(std::int64_t*, const float*, std::int64_t, std::int64_t, std::int64_t*, Stream);
 template void first_unsearchable(std::int64_t*, const f16*, std::int64_t, std::int64_t, std::int64_t*, Stream);
 

@@ -56,6 +56,8 @@ TEST_CASE("CUDA embedding, backward", "[kernels][cuda]") {
   check_sums<bf16, std::int32_t>(1500, 2500, 16, 0);
   check_sums<float, std::int32_t>(40, 3000, 5, 0);
   check_sums<bf16, std::int64_t>(3, 0, 1032, 0);
+  check_sums<f16, std::int32_t>(150, 1100, 24, 0);
+  check_sums<f16, std::int64_t>(9, 70, 13, 1);
 }
 
 TEST_CASE("CUDA embedding", "[kernels][cuda]") {

@@ -68,4 +68,6 @@ TEST_CASE("CUDA gather", "[kernels][cuda]") {
   check_forward<std::uint64_t, std::int64_t>();
   check_backward<float, std::int64_t>();
   check_backward<bf16, std::int32_t>();
+  check_backward<f16, std::int32_t>();
+  check_backward<f16, std::int64_t>();
 }

@@ -79,10 +79,11 @@ void check_search(const TopKShape& s, bool whole, std::int64_t shift) {
   scratch.read();
 }
 
+template <class T>
 void check_counts(const TopKShape& s) {
-  INFO(s.queries << " queries, " << s.rows << " rows of " << s.cols);
+  INFO(s.queries << " queries, " << s.rows << " rows of " << s.cols << ", " << sizeof(T) << " bytes");
   const auto queries = some_numbers<float>(s.queries * s.cols, true, 1);
-  const auto rows = some_numbers<float>(s.rows * s.cols, true, 2);
+  const auto rows = some_numbers<T>(s.rows * s.cols, true, 2);
   const std::vector<float> all = all_scores(queries, rows, s);
   std::vector<float> least;
   std::vector<std::int64_t> pairs, expected;
@@ -92,7 +93,8 @@ void check_counts(const TopKShape& s) {
     least.push_back(begin[q % s.rows]);
     expected.push_back(std::count_if(begin, begin + s.rows, [&](float score) { return score >= least.back(); }));
   }
-  DeviceArray<float> device_queries(queries, 1), device_rows(rows, 1), device_least(s.queries);
+  DeviceArray<float> device_queries(queries, 1), device_least(s.queries);
+  DeviceArray<T> device_rows(rows, 1);
   DeviceArray<std::int64_t> device_pairs(pairs), counts(s.queries), scratch(cuda::top_k_scratch(s) / 8);
   cuda::scores_of(device_least.data(), device_pairs.data(), s.queries, device_queries.data(), device_rows.data(),
                   s.cols, nullptr);
@@ -129,9 +131,11 @@ TEST_CASE("CUDA top_k finds what sorting all scores finds, of equal ones the low
 
 TEST_CASE("CUDA count_at_least and scores_of agree with top_k", "[kernels][cuda]") {
   if (!have_device()) return;
-  check_counts({1, 3, 1});
-  check_counts({19, 700, 40});
-  check_counts({2113, 530, 2});
+  check_counts<float>({1, 3, 1});
+  check_counts<float>({19, 700, 40});
+  check_counts<float>({2113, 530, 2});
+  check_counts<f16>({1, 3, 1});
+  check_counts<f16>({19, 700, 40});
 }
 
 TEST_CASE("CUDA first_unsearchable", "[kernels][cuda]") {

@@ -116,6 +116,10 @@ void info_nce(float* loss, const ContrastiveGradients& gradients, const float* t
 void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss, const float* log_scale, float most,
                              Stream stream);
 
+/// y[i] = gradient[i] * *dloss, rounded once to T = float, bf16 or f16.
+template <class T>
+void scaled_gradient(T* y, const float* gradient, const float* dloss, std::int64_t n, Stream stream);
+
 void siglip_loss(float* loss, const ContrastiveGradients& gradients, const float* text, const float* image,
                  const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,
                  float* scratch, MatmulPlans& plans, Stream stream);

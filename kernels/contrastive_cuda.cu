@@ -8,6 +8,7 @@
 
 #include "kernels/contrastive.hpp"
 #include "kernels/device/contrastive.cuh"
+#include "kernels/device/elementwise.cuh"
 #include "kernels/device/pair_tiles.cuh"
 
 namespace clip::kernels::cuda {
@@ -190,6 +191,15 @@ __global__ void __launch_bounds__(1)
   *y = *logit_scale.log >= logit_scale.most ? (g < 0 ? 0 : g) : g;  // NaN stays
 }
 
+struct TimesNumber {
+  const float* number;
+  template <int N>
+  __device__ Floats<N> operator()(std::int64_t, Floats<N> x) const {
+    for (int e = 0; e < N; ++e) x[e] *= *number;
+    return x;
+  }
+};
+
 struct InfoNceMemory {
   float *lse, *positive, *share, *product;
   InfoNceMemory(ScratchParts& parts, std::int64_t n)
@@ -242,6 +252,14 @@ void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss
                              Stream stream) {
   launch("info_nce", {1, {1}}, stream, limited_scale_gradient, y, gradient, dloss, LogitScale{log_scale, most});
 }
+
+template <class T>
+void scaled_gradient(T* y, const float* gradient, const float* dloss, std::int64_t n, Stream stream) {
+  elementwise("contrastive_loss", stream, TimesNumber{dloss}, n, y, gradient);
+}
+template void scaled_gradient(float*, const float*, const float*, std::int64_t, Stream);
+template void scaled_gradient(bf16*, const float*, const float*, std::int64_t, Stream);
+template void scaled_gradient(f16*, const float*, const float*, std::int64_t, Stream);
 
 void siglip_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
                  const float* log_scale, const float* bias, const std::int32_t* ids, std::int64_t n, std::int64_t d,

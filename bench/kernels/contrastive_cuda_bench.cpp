@@ -5,8 +5,13 @@
 // 50 % at 256. Against eager PyTorch, with products in bf16 and all else in f32, the targets are 3 times as fast for
 // InfoNCE, 10 times for soft targets, and a fiftieth of the memory. It goes over n x n numbers of f32 about 17 and 69
 // times, 25 and 99 ms at 3.0 TB/s, beside its products: 30 and 111 ms. At 65 % of the rate that is 3.5 and 5.8 times
-// what ours take; 10 times the soft targets' would need 113 % of the rate, at d = 256 60 %. A matrix of n x n numbers in f32 would take 4.3 GB; peak_bytes, beside the inputs' 2 n d numbers, should
-// stay O(n d).
+// what ours take; 10 times the soft targets' would need 113 % of the rate, at d = 256 60 %.
+//
+// A matrix of n x n numbers in f32 would take 4.3 GB, and eager PyTorch has 4 to 5 of them. peak_bytes, beside the
+// inputs, is O(n d). At these sizes, in MB: the loss leaves both sides' gradients in f32, 134; meanwhile it has
+// 4096 x 4096 slopes of 16 bits, 34 (soft targets three, 101, detached two, 67), and sums, 4 (soft targets 18).
+// Backward rounds those gradients, 67, and the first leaf copies its half, 34. cuBLASLt's scratch is 34 at most. So
+// 134 + 67 + 34 + 34 = 269 for InfoNCE and SigLIP, 134 + 101 + 18 + 34 = 287 for soft targets.
 #include "bench/support/device_time.hpp"
 #include "clip/autograd.hpp"
 #include "clip/ops/contrastive_loss.hpp"

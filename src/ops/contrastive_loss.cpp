@@ -93,19 +93,29 @@ struct Result {
 
 Tensor scratch_of(std::int64_t count, const Tensor& like) { return Tensor({count}, dtype::f32, like.device()); }
 
-/// The gradient of an input, from the loss's.
-Tensor times(const Tensor& gradient, const Tensor& dloss) {
-  if (dloss.device().is_cpu()) return dloss.item() == 1 ? gradient : scale(gradient, dloss.item());
-  return mul(gradient, dloss);
+/// The gradient of inputs of this type, f32 on the CPU, from the loss's.
+Tensor times(const Tensor& gradient, const Tensor& dloss, dtype type) {
+  Tensor product;
+  on_device(
+      dloss.device(), "contrastive_loss",
+      [&] { product = dloss.item() == 1 ? gradient : scale(gradient, dloss.item()); },
+      [&](auto stream) {
+        product = Tensor(gradient.shape(), type, gradient.device());
+        dispatch_float(type, "contrastive_loss", [&]<class T>() {
+          kernels::cuda::scaled_gradient(product.mutable_data<T>(), gradient.data<float>(), dloss.data<float>(),
+                                         gradient.numel(), stream);
+        });
+      });
+  return product;
 }
 /// Those of text and image, of `pairs` at once, whose storage they share.
 std::pair<Tensor, Tensor> of_pairs(const Tensor& pairs, const Tensor& dloss, dtype type) {
-  const Tensor both = to(times(pairs, dloss), type);
+  const Tensor both = times(pairs, dloss, type);
   const Shape shape{both.shape(1), both.shape(2)};
   return {both.view(0, shape), both.view(shape.numel(), shape)};
 }
 Tensor times(const Tensor& gradient, const Tensor& dloss, const Shape& shape) {
-  return times(gradient, dloss).view(0, shape);
+  return times(gradient, dloss, dtype::f32).view(0, shape);
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 // stream or waits for it: what the host writes there too early arrives.
 // What CUDA's documentation forbids during a capture is an error here too, and spoils the capture; so is memory that a
 // graph asks for and does not free itself, and copies that begin or end in memory of the host which is not pinned.
+#include <malloc.h>
+
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -106,6 +109,15 @@ inline void* poisoned(std::size_t bytes) {
   return block == nullptr ? nullptr : std::memset(block, 0xff, bytes);
 }
 
+/// Bytes of stream-ordered memory in use, but for what graphs ask for themselves; and most of them at a time.
+inline std::atomic<std::uint64_t> pool_used = 0, pool_high = 0;
+inline void take_from_pool(void* block) {
+  const std::uint64_t used = pool_used += malloc_usable_size(block);
+  std::uint64_t high = pool_high;
+  while (high < used && !pool_high.compare_exchange_weak(high, used)) {
+  }
+}
+
 }  // namespace clip::host_cuda
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -169,6 +181,7 @@ template <class T>
 cudaError_t cudaMallocAsync(T** memory, std::size_t bytes, cudaStream_t stream) {
   const cudaError_t status = cudaMalloc(memory, bytes);
   auto* recording = clip::host_cuda::recording_of(stream);
+  if (status == cudaSuccess && recording == nullptr) clip::host_cuda::take_from_pool(*memory);
   if (status != cudaSuccess || recording == nullptr) return status;
   recording->memory.push_back(*memory);
   recording->not_freed.insert(*memory);
@@ -179,6 +192,7 @@ inline cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   auto* recording = clip::host_cuda::recording_of(stream);
   if (recording == nullptr) {
     if (stream != nullptr) stream->catch_up();
+    clip::host_cuda::pool_used -= malloc_usable_size(memory);
     return cudaFree(memory);
   }
   if (recording->not_freed.erase(memory) == 1) return cudaSuccess;
@@ -189,22 +203,26 @@ inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *free = *total = 0;
   return cudaSuccess;
 }
-using cudaMemPool_t = void*;  // there is none: memory is the host's
+using cudaMemPool_t = void*;  // there is one
 enum cudaMemPoolAttr {
   cudaMemPoolAttrReleaseThreshold = 4,
   cudaMemPoolAttrReservedMemCurrent = 5,
   cudaMemPoolAttrUsedMemCurrent = 7,
   cudaMemPoolAttrUsedMemHigh = 8
 };
-inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* bytes) {
-  std::memset(bytes, 0, sizeof(std::uint64_t));
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* bytes) {
+  *static_cast<std::uint64_t*>(bytes) =
+      attribute == cudaMemPoolAttrUsedMemHigh ? clip::host_cuda::pool_high : clip::host_cuda::pool_used;
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
   *pool = nullptr;
   return cudaSuccess;
 }
-inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void*) {
+  if (attribute == cudaMemPoolAttrUsedMemHigh) clip::host_cuda::pool_high = clip::host_cuda::pool_used.load();
+  return cudaSuccess;
+}
 
 enum { cudaEventDisableTiming = 2 };
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {

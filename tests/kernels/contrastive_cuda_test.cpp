@@ -4,6 +4,9 @@
 #include <memory>
 #include <numeric>
 
+#include "clip/autograd.hpp"
+#include "clip/ops/cast.hpp"
+#include "clip/ops/contrastive_loss.hpp"
 #include "kernels/matmul.hpp"
 #include "tests/support/device_array.hpp"
 
@@ -467,4 +470,45 @@ TEST_CASE("CUDA info_nce keeps its scale at its limit", "[kernels][cuda]") {
   CHECK(gradient(-3, 2, 5) == 0);
   CHECK(gradient(-3, -2, 5) == 6);
   CHECK(gradient(3, 2, 5) == 6);
+}
+
+TEST_CASE("CUDA contrastive losses' gradients are scaled and rounded at once", "[kernels][cuda]") {
+  if (!have_device()) return;
+  for_each_type([]<class T>() {
+    for (const std::int64_t n : {0, 1, 2051, 4096}) {
+      const auto gradient = random_values<float>(n, -1, 1, 1);
+      DeviceArray<float> from(gradient, n % 2), dloss(std::vector<float>{0.3f});
+      DeviceArray<T> y(n, n % 2);
+      cuda::scaled_gradient(y.data(), from.data(), dloss.data(), n, nullptr);
+      std::vector<T> expected;
+      for (const float x : gradient) expected.push_back(T(x * 0.3f));
+      CHECK(same_bits(y.read(), expected));
+    }
+  });
+}
+
+TEST_CASE("CUDA contrastive losses leave gradients without a product in f32 beside them", "[kernels][cuda]") {
+  if (!have_device()) return;
+  constexpr std::int64_t n = 64, d = 1024, numbers = 2 * n * d;
+  const Device device = Device::cuda();
+  Random random(1);
+  const auto side = [&] { return to(randn({n, d}, random, dtype::bf16), device).requires_grad(); };
+  Tensor text = side(), image = side();
+  const auto step = [&] {
+    backward(soft_target_loss(text, image));
+    text.set_grad({});
+    image.set_grad({});
+  };
+  step();  // takes what is kept
+  device.synchronize();
+  cudaMemPool_t pool{};
+  std::uint64_t none = 0, before = 0, most = 0;
+  REQUIRE(cudaDeviceGetDefaultMemPool(&pool, 0) == cudaSuccess);
+  cudaMemPoolSetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &none);
+  cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &before);
+  step();
+  cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &most);
+  INFO(most - before << " bytes for " << numbers << " numbers");
+  // 4 bytes of f32, 2 of bf16 made of it, and 1 for the first leaf's own half; less than another for all else
+  CHECK(most - before < numbers * 8);
 }

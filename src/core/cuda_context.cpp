@@ -199,6 +199,7 @@ class RuntimeContext final : public CudaContext {
       // relaxed: this thread takes memory meanwhile, from another stream
       cuda_check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "beginning to capture");
       capture_ = recorded->memory;
+      before_replay_ = &recorded->before;
     }
     const auto end = [&] {
       const std::lock_guard lock(graph_mutex_);
@@ -222,9 +223,11 @@ class RuntimeContext final : public CudaContext {
     return recorded;
   }
   bool capturing() const override { return capture_ != nullptr; }
+  void before_replay(std::function<void()> work) override { before_replay_->push_back(std::move(work)); }
   void replay(void* recorded) override {
     not_captured("a replay of another");
     activate();
+    for (const auto& work : static_cast<Recorded*>(recorded)->before) work();
     cuda_check(cudaGraphLaunch(static_cast<Recorded*>(recorded)->graph, stream_), "starting a graph");
   }
   void* allocate(std::size_t bytes) override {
@@ -294,6 +297,7 @@ class RuntimeContext final : public CudaContext {
   struct Recorded {
     RuntimeContext& context;
     std::shared_ptr<GraphMemory> memory;
+    std::vector<std::function<void()>> before = {};  // each replay
     cudaGraphExec_t graph = nullptr;
     ~Recorded() {
       if (graph == nullptr) return;
@@ -342,6 +346,7 @@ class RuntimeContext final : public CudaContext {
   cudaMemPool_t pool_ = nullptr;
   Staging staging_;
   IndexFaults* faults_ = nullptr;
+  std::vector<std::function<void()>>* before_replay_ = nullptr;  // of the graph that is recorded
   std::mutex kept_mutex_;
   std::map<std::shared_ptr<void> (*)(void*), std::shared_ptr<void>> kept_;
   std::shared_ptr<GraphMemory> capture_;  // of the graph that is being recorded

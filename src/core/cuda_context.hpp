@@ -28,6 +28,8 @@ class CudaContext {
   /// shares the memory that is free in it.
   virtual std::shared_ptr<void> capture(const std::function<void()>& work, void* other) = 0;
   virtual bool capturing() const = 0;
+  /// See `Graph::before_replay`.
+  virtual void before_replay(std::function<void()> work) = 0;
   virtual void replay(void* recorded) = 0;
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;

@@ -21,6 +21,11 @@ void Graph::replay() const {
     if (const auto storage = each.lock()) storage->changed();
 }
 
+void Graph::before_replay(const Device& device, std::function<void()> work) {
+  check(device.capturing(), "graph", "expected a graph that is recorded on ", device, ", got none");
+  device.cuda_->before_replay(std::move(work));
+}
+
 std::vector<Tensor> Graphs::operator()(const Device& device, const std::vector<Tensor>& inputs, const Work& work,
                                        std::int64_t number) {
   Key key{number};

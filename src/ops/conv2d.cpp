@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clip/autograd.hpp"
+#include "clip/core/graph.hpp"
 #include "clip/ops/activation.hpp"
 #include "clip/ops/permute.hpp"
 #include "clip/ops/reduce.hpp"
@@ -45,17 +46,33 @@ struct Gpu {
     return {.m = s.n * s.h * s.w, .n = s.out, .k = s.in, .transpose_b = true};
   }
 
-  /// w [out, in, h, w] as [out, h, w, in]; made once where it is not trained, unless in a graph, whose replays must see
-  /// what w has then.
-  static Tensor channels_last(const Tensor& w) {
+  static Tensor permuted(const Tensor& w) {
     const NoGrad guard;
-    const auto permuted = [&] { return permute(w.detach(), {0, 2, 3, 1}); };
-    if (w.needs_grad() || w.device().capturing()) return permuted();
+    return permute(w.detach(), {0, 2, 3, 1});
+  }
+
+  /// w [out, in, h, w] as [out, h, w, in], made once where it is not trained.
+  static Tensor channels_last(const Tensor& w) {
+    if (w.needs_grad()) return permuted(w);
+    const bool capturing = w.device().capturing();
     const auto kept = std::static_pointer_cast<ChannelsLast>(w.storage()->derived(make_channels_last));
     const std::lock_guard lock(kept->mutex);
     for (const ChannelsLast::Copy& copy : kept->copies)
-      if (copy.of == w.raw() && copy.shape == w.shape()) return copy.tensor;
-    return kept->copies.emplace_back(ChannelsLast::Copy{w.raw(), w.shape(), permuted()}).tensor;
+      if (copy.of == w.raw() && copy.shape == w.shape()) {
+        if (capturing) follow(copy.tensor, w);
+        return copy.tensor;
+      }
+    if (capturing) return permuted(w);  // it has no values before a replay
+    return kept->copies.emplace_back(ChannelsLast::Copy{w.raw(), w.shape(), permuted(w)}).tensor;
+  }
+
+  /// Has replays of the graph that is recorded see what w has then: its copy is made again where w was written to.
+  static void follow(Tensor copy, const Tensor& w) {
+    Graph::before_replay(w.device(), [copy = std::move(copy), w = w.detach(), seen = w.storage()->version()]() mutable {
+      if (w.storage()->version() == seen) return;
+      seen = w.storage()->version();
+      copy.copy_from(permuted(w));
+    });
   }
 };
 

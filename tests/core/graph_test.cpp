@@ -217,6 +217,7 @@ TEST_CASE("a replay counts as a write", "[core]") {
 
 TEST_CASE("a graph of a convolution sees weights written after it was recorded", "[core]") {
   for (const Device& device : gpus()) {
+    CHECK(throws_with([&] { Graph::before_replay(device, [] {}); }, "[graph] expected a graph that is recorded on "));
     Tensor w = numbers({4, 2, 3, 3}, 1, device);
     const Tensor x = numbers({1, 5, 5, 2}, 3, device);
     conv2d(x, w);
@@ -224,6 +225,25 @@ TEST_CASE("a graph of a convolution sees weights written after it was recorded",
     const Graph graph(device, [&] { y = conv2d(x, w); });
     w.copy_from(numbers({4, 2, 3, 3}, 7, device));
     conv2d(x, w);
+    graph.replay();
+    CHECK(y.to_vector() == conv2d(x, w).to_vector());
+    const Tensor factor = numbers({4, 2, 3, 3}, 9, device);
+    const Graph writes(device, [&] { w.copy_from(w * factor); });
+    writes.replay();
+    graph.replay();
+    CHECK(y.to_vector() == conv2d(x, w).to_vector());
+    Tensor between;
+    const Graph both(device, [&] {
+      w.copy_from(w * factor);
+      between = conv2d(x, w);
+      w.copy_from(w * factor);
+    });
+    Tensor expected = w * factor;
+    for (int i = 0; i < 2; ++i) {
+      both.replay();
+      CHECK(between.to_vector() == conv2d(x, expected).to_vector());
+      expected = expected * factor * factor;
+    }
     graph.replay();
     CHECK(y.to_vector() == conv2d(x, w).to_vector());
   }

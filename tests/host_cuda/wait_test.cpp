@@ -8,6 +8,7 @@
 #include "clip/ops/attention.hpp"
 #include "clip/ops/cast.hpp"
 #include "clip/ops/contrastive_loss.hpp"
+#include "clip/ops/conv2d.hpp"
 #include "clip/ops/cross_entropy.hpp"
 #include "clip/ops/embedding.hpp"
 #include "clip/ops/gather.hpp"
@@ -151,4 +152,23 @@ TEST_CASE("a step of training heads on features is few launches", "[host_cuda]")
   const ProjectionHead light = head(24, 16, dtype::bf16), heavy = head(1032, 256, dtype::bf16);
   CHECK(launches([&, x = to(texts, dtype::bf16)] { light(x); }) == 2 + 1);  // two widen norm's
   CHECK(launches([&, x = zeros({3, 1032}, dtype::bf16, device)] { heavy(x); }) == 2 + 4);
+}
+
+TEST_CASE("a convolution whose weights are not trained does not turn them in a graph", "[host_cuda]") {
+  const Device device = Device::cuda();
+  Tensor w = numbers({4, 2, 3, 3}, 1, device);
+  const Tensor x = numbers({1, 5, 5, 2}, 2, device);
+  const auto launches = [&] {
+    const NoGrad guard;
+    conv2d(x, w);
+    std::size_t count = 0;
+    const Graph graph(device, [&] {
+      conv2d(x, w);
+      count = host_cuda::recording_of(static_cast<cudaStream_t>(device.stream()))->work.size();
+    });
+    return count;
+  };
+  const std::size_t kept = launches();
+  w.requires_grad();
+  CHECK(launches() == kept + 1);
 }

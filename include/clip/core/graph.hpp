@@ -30,6 +30,9 @@ class Graph {
   Graph& operator=(Graph&&) = delete;  // its device goes last
   /// Puts the recorded work into the stream, and does not wait for it.
   void replay() const;
+  /// While a graph of the device is recorded: has each of its replays call `work` first, for what only some replays
+  /// need. Throws when none is recorded.
+  static void before_replay(const Device& device, std::function<void()> work);
 
  private:
   Device device_;

@@ -101,7 +101,11 @@ class Aligned {
   Aligned(const T* p, std::int64_t count, Stream stream, bool read = true)
       : data_(const_cast<T*>(p)), bytes_(static_cast<std::size_t>(count) * sizeof(T)), stream_(stream) {
     if (p == nullptr || alignment_of(p) >= 16) return;
-    call(cudaMallocAsync(&copy_, bytes_, stream_), "allocating for a misaligned operand");
+    if (const cudaError_t status = cudaMallocAsync(&copy_, bytes_, stream_); status != cudaSuccess) {
+      cudaGetLastError();  // must not surface in the next call
+      fail(op, "allocating ", bytes_, " bytes for a copy of a misaligned operand: ", cudaGetErrorString(status),
+           ": use smaller batches, or operands at multiples of 16 bytes");
+    }
     data_ = static_cast<T*>(copy_);
     if (read) call(cudaMemcpyAsync(copy_, p, bytes_, cudaMemcpyDefault, stream_), "copying a misaligned operand");
   }

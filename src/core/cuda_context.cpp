@@ -23,6 +23,18 @@ void cuda_check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) fail("cuda", what, ": ", cudaGetErrorString(status));
 }
 
+/// Memory of the host that a GPU reads and writes itself.
+void* allocate_pinned(std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMallocHost(&memory, bytes);
+  if (status != cudaSuccess) {
+    cudaGetLastError();  // must not surface in the next call
+    fail("cuda", "allocating ", bytes, " bytes of pinned memory: ", cudaGetErrorString(status),
+         ": leave more of the host's memory free, or keep smaller data sets in it");
+  }
+  return memory;
+}
+
 using DeviceAddress = unsigned long long;  // the driver's CUdeviceptr
 
 /// A function of CUDA's driver, which has memsets of words where the runtime has bytes only. Found when it is needed,
@@ -125,9 +137,7 @@ class Staging {
     if (half.memory == nullptr) {
       if (half.sent == nullptr)  // it is there where the memory could not be had before
         cuda_check(cudaEventCreateWithFlags(&half.sent, cudaEventDisableTiming), "making an event");
-      void* memory = nullptr;
-      cuda_check(cudaMallocHost(&memory, half_bytes), "allocating pinned memory");
-      half.memory = static_cast<std::byte*>(memory);
+      half.memory = static_cast<std::byte*>(allocate_pinned(half_bytes));
     } else if (full) {
       cuda_check(cudaEventSynchronize(half.sent), "waiting for pinned memory");
     }
@@ -177,9 +187,7 @@ class RuntimeContext final : public CudaContext {
     if (faults_ == nullptr) {
       not_captured("the first check of indices: run the work once before");
       activate();
-      void* memory = nullptr;
-      cuda_check(cudaMallocHost(&memory, sizeof(IndexFaults)), "allocating pinned memory");
-      faults_ = new (memory) IndexFaults;
+      faults_ = new (allocate_pinned(sizeof(IndexFaults))) IndexFaults;
     }
     return faults_;
   }

@@ -99,11 +99,12 @@ TEST_CASE("uploads beyond the pinned memory wait for it to be free", "[host_cuda
   CHECK(third.to_vector<std::uint8_t>() == bytes(half, 3));
 }
 
-TEST_CASE("an upload that found no pinned memory can be tried again", "[host_cuda]") {
+TEST_CASE("an upload that found no pinned memory says how much, and can be tried again", "[host_cuda]") {
   const Device device = Device::cuda();
   host_cuda::no_pinned_memory = true;
   for (int i = 0; i < 2; ++i)
-    CHECK(throws_with([&] { Tensor::of({1, 2}, dtype::f32, device); }, "allocating pinned memory"));
+    CHECK(throws_with([&] { Tensor::of({1, 2}, dtype::f32, device); }, "[cuda] allocating 67108864 bytes of pinned "));
+  CHECK(throws_with([&] { device.index_faults(); }, " bytes of pinned memory: "));
   host_cuda::no_pinned_memory = false;
   CHECK(Tensor::of({1, 2}, dtype::f32, device).to_vector() == std::vector<float>{1, 2});
 }

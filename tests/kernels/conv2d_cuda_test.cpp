@@ -2,6 +2,7 @@
 #include "kernels/conv2d.hpp"
 
 #include "tests/support/device_array.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/reference.hpp"
 
 using namespace clip;
@@ -116,4 +117,13 @@ TEST_CASE("CUDA convolutions of misaligned operands", "[kernels][cuda]") {
     for (const std::int64_t shift : {0, 1, 8})
       check_conv2d<T>(*plans, {2, 3, 4, 8, 16, 3, 3, 1, 1}, {true, true, Activation::relu, shift});
   });
+}
+
+TEST_CASE("CUDA convolutions say how much memory a misaligned operand lacks", "[kernels][cuda]") {
+  if (!have_device()) return;
+  const Plans plans;
+  DeviceArray<float> one(1, 1);
+  const Conv2dShape s{std::int64_t{1} << 42, 1, 1, 1, 1, 3, 3, 1, 1};  // 16 TiB
+  CHECK(throws_with([&] { cuda::conv2d_forward<float>(one.data(), one.data(), one.data(), s, {}, *plans); },
+                    "[conv2d] allocating 17592186044416 bytes for a copy of a misaligned operand: "));
 }

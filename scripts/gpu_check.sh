@@ -81,7 +81,7 @@ sanitize_file() {  # TOOL FILE
   command -v compute-sanitizer >/dev/null || { echo "FAILED: no compute-sanitizer on PATH"; exit 255; }  # ends xargs
   name=$(basename "$2" .cpp)
   log=$logs/$1_$name.log
-  if timeout -k 5 90 compute-sanitizer --tool "$1" --error-exitcode 1 "$bin/cuda_tests" --filenames-as-tags "[#$name]" \
+  if timeout -k 5 90 compute-sanitizer --tool "$1" --error-exitcode 1 "$bin/cuda_tests" --filenames-as-tags "[#$name]~[large]" \
     >"$log" 2>&1 && grep -q 'All tests passed' "$log"; then
     echo "$name: passed"
   else
@@ -102,7 +102,7 @@ run "kernel tests"  60 'tests cuda'
 run "op tests"      60 'tests "core|ops"'
 run "model tests"   60 'tests "models|train|retrieval"'
 run benchmarks      60 "$bin/cuda_bench --benchmark_filter=-million"
-run "million pairs" 30 "$bin/cuda_bench --benchmark_filter=million"
+run "million pairs" 40 "$bin/cuda_bench --benchmark_filter=million"
 run memcheck       100 'sanitize memcheck'
 compare=bench/compare
 has() { python3 -c "import $1" 2>/dev/null; }

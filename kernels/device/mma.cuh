@@ -10,19 +10,22 @@
 
 namespace clip::kernels::cuda {
 
-/// sum += a b, for all lanes of a warp together. (PTX: mma.sync.aligned.m16n8k16)
+/// sum += a b, for all lanes of a warp together: volatile, lest the compiler move it into a branch that only some lanes
+/// take, because only they use the sum. (PTX: mma.sync.aligned.m16n8k16)
 template <class T>
 __device__ __forceinline__ void mma(float (&sum)[4], const Packed<T, 2> (&a)[4], const Packed<T, 2>& b0,
                                     const Packed<T, 2>& b1) {
 #ifdef __CUDACC__
   const auto bits = [](const Packed<T, 2>& pair) { return *reinterpret_cast<const std::uint32_t*>(&pair); };
   if constexpr (dtype_of<T> == dtype::bf16)
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(bits(a[0])), "r"(bits(a[1])), "r"(bits(a[2])), "r"(bits(a[3])), "r"(bits(b0)), "r"(bits(b1)));
   else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(bits(a[0])), "r"(bits(a[1])), "r"(bits(a[2])), "r"(bits(a[3])), "r"(bits(b0)), "r"(bits(b1)));

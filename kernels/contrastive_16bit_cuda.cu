@@ -106,11 +106,10 @@ struct SigLip {
   }
   __device__ std::int32_t item(std::int64_t i) const { return ids[i]; }
   __device__ float slope(float dot, std::int32_t i, std::int32_t j, Floats<totals_of_block>& totals) const {
-    // with w = -z S: log(1 + e^w) = max(w, 0) + log(1 + e^-|w|), and its slope is sigmoid(w)
     const float sign = i == j ? -1.0f : 1.0f, w = sign * (scale * dot + bias);
-    const float e = exp2_approximately(-fabsf(w) * log2_e);
-    const float slope = sign * __fdividef(w < 0.0f ? e : 1.0f, 1.0f + e);
-    totals[0] += fmaxf(w, 0.0f) + log1pf(e);
+    const Softplus of_pair(w, exp2_approximately(-fabsf(w) * log2_e));
+    const float slope = sign * __fdividef(of_pair.above, of_pair.below);
+    totals[0] += of_pair.value;
     totals[1] += slope;
     totals[2] += slope * scale * dot;
     return slope * scale;
@@ -155,13 +154,6 @@ __global__ void __launch_bounds__(32 * most_warps)
     }
   });
   add_totals(totals, sums, fresh);
-}
-
-/// *y = factor times the sum of the blocks' totals number `which`.
-__global__ void __launch_bounds__(total_threads)
-    put_total(float* y, const double* totals, int which, double factor, std::int64_t blocks) {
-  const double sum = total_of(blocks, [=](std::int64_t b) { return totals[b * totals_of_block + which]; });
-  if (threadIdx.x == 0) *y = static_cast<float>(sum * factor);
 }
 
 /// How many own blocks a rectangle has at most.
@@ -265,7 +257,8 @@ void info_nce(float* loss, const ContrastiveGradients& gradient, const T* text, 
   const double mean = 1 / (2 * static_cast<double>(n));
   const std::int64_t all = put_slopes(name, gradient, memory.slope, x, InfoNce{memory.items, scale},
                                       static_cast<float>(mean), sizes.rows, plans, stream);
-  launch(name, total_grid, stream, put_total, gradient.scale, memory.slope.totals, 0, mean, all);
+  launch(name, total_grid, stream, scaled_total<double>, gradient.scale, memory.slope.totals, totals_of_block, mean,
+         all);
 }
 
 template <class T>
@@ -279,10 +272,13 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradient, const T* tex
   const std::int64_t all =
       put_slopes(name, gradient, memory, embeddings(text, image, n, d), SigLip{{ids}, {log_scale, HUGE_VALF}, bias},
                  static_cast<float>(mean), sizes.rows, plans, stream);
-  launch(name, total_grid, stream, put_total, loss, memory.totals, 0, mean, all);
+  const auto put_total = [&](float* y, int which) {
+    launch(name, total_grid, stream, scaled_total<double>, y, memory.totals + which, totals_of_block, mean, all);
+  };
+  put_total(loss, 0);
   if (gradient.text == nullptr) return;
-  launch(name, total_grid, stream, put_total, gradient.bias, memory.totals, 1, mean, all);
-  launch(name, total_grid, stream, put_total, gradient.scale, memory.totals, 2, mean, all);
+  put_total(gradient.bias, 1);
+  put_total(gradient.scale, 2);
 }
 
 template std::int64_t info_nce_scratch<bf16>(std::int64_t, bool, PairRectangles);

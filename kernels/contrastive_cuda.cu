@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
-#include "kernels/device/contrastive.cuh"
 #include "kernels/device/elementwise.cuh"
 #include "kernels/device/pair_tiles.cuh"
 
@@ -48,16 +47,12 @@ __global__ void __launch_bounds__(tile_threads)
   const Side side = side_of_block(text, image, items);
   const TilePlace place;
   const float scale = logit_scale.value();
-  RunningSum sums[4];
+  Lse sums[4];
   for (std::int64_t other = 0; other < items.n; other += tile_side) {
     const TilePart dots = products(memory, side, other, items);
     for (int r = 0; r < 4; ++r)
-      for (int c = 0; c < 4; ++c) {
-        if (other + place.col(c) >= items.n) continue;
-        const float s = scale * dots.at[r][c];
-        sums[r].raise(s);
-        sums[r].sum += __expf(s - sums[r].top);
-      }
+      for (int c = 0; c < 4; ++c)
+        if (other + place.col(c) < items.n) sums[r].add(scale * dots.at[r][c]);
   }
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = side.first + place.row(r);
@@ -107,11 +102,10 @@ struct SigLip {
     const SigLip& rule;
     std::int32_t id;
     __device__ float slope(float dot, std::int64_t j, float& loss) const {
-      // with w = -z S: log(1 + e^w) = max(w, 0) + log(1 + e^-|w|), and its slope is sigmoid(w)
       const float sign = rule.ids[j] == id ? -1.0f : 1.0f, w = sign * (rule.scale * dot + rule.bias);
-      const float e = expf(-fabsf(w));
-      loss += fmaxf(w, 0.0f) + log1pf(e);
-      return sign * (w < 0.0f ? e : 1.0f) / (1.0f + e) * rule.mean;
+      const Softplus of_pair(w, expf(-fabsf(w)));
+      loss += of_pair.value;
+      return sign * of_pair.above / of_pair.below * rule.mean;
     }
   };
   __device__ Row row(std::int64_t i, bool) const { return {*this, ids[i]}; }
@@ -179,12 +173,6 @@ __global__ void __launch_bounds__(total_threads)
   if (threadIdx.x == 0) *loss = static_cast<float>(total / (2 * static_cast<double>(n)));
 }
 
-/// *y = factor times the sum of x [n]
-__global__ void __launch_bounds__(total_threads) scaled_total(float* y, const float* x, double factor, std::int64_t n) {
-  const double total = total_of(n, [=](std::int64_t i) { return static_cast<double>(x[i]); });
-  if (threadIdx.x == 0) *y = static_cast<float>(total * factor);
-}
-
 __global__ void __launch_bounds__(1)
     limited_scale_gradient(float* y, const float* gradient, const float* dloss, LogitScale logit_scale) {
   const float g = *gradient * *dloss;
@@ -245,7 +233,7 @@ void info_nce(float* loss, const ContrastiveGradients& gradient, const float* te
   const InfoNce rule{memory.lse, memory.share, {ids}, scale, 1.0f / (2.0f * static_cast<float>(n)), n};
   launch(name, both_sides(n), stream, gradients<InfoNce>, gradient.text, gradient.image,
          RowSums{nullptr, nullptr, memory.product}, text, image, rule, items);
-  launch(name, total_grid, stream, scaled_total, gradient.scale, memory.product, 1.0, n);
+  launch(name, total_grid, stream, scaled_total<float>, gradient.scale, memory.product, 1, 1.0, n);
 }
 
 void info_nce_scale_gradient(float* y, const float* gradient, const float* dloss, const float* log_scale, float most,
@@ -273,7 +261,7 @@ void siglip_loss(float* loss, const ContrastiveGradients& gradient, const float*
   launch(name, grid, stream, gradients<SigLip>, gradient.text, gradient.image, sums, text, image, rule,
          items_of(text, image, n, d));
   const auto put_total = [&](float* y, const float* x, double factor) {
-    launch(name, total_grid, stream, scaled_total, y, x, factor, n);
+    launch(name, total_grid, stream, scaled_total<float>, y, x, 1, factor, n);
   };
   put_total(loss, sums.loss, 1 / static_cast<double>(n));
   if (gradient.text == nullptr) return;

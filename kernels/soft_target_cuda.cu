@@ -16,7 +16,6 @@
 #include <cmath>
 
 #include "kernels/contrastive.hpp"
-#include "kernels/device/contrastive.cuh"
 #include "kernels/device/pair_tiles.cuh"
 
 namespace clip::kernels::cuda {
@@ -67,14 +66,12 @@ __device__ Pairs logits(Memory& memory, const float* text, const float* image, f
 
 /// Of an item, over those others that a thread has.
 struct ItemStatistics {
-  RunningSum r, q, a;
+  Lse r, q, a;
   float x = 0;
 
   __device__ void add(float s, float reverse, float target) {
-    r.raise(s);
-    r.sum += __expf(s - r.top);
-    q.raise(reverse);
-    q.sum += __expf(reverse - q.top);
+    r.add(s);
+    q.add(reverse);
     x *= a.raise(target);
     const float weight = __expf(target - a.top);
     a.sum += weight;

@@ -1,10 +1,11 @@
 #pragma once
 // What the kernels of the contrastive losses share, for f32 and for 16 bits: the numbers and ids they find in the GPU's
-// memory, and the mean of each text's positives.
+// memory, sums of exponentials, and the mean of each text's positives.
 #include <cmath>
 #include <iterator>
 
 #include "kernels/device/elements.cuh"
+#include "kernels/device/exp2.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/total.cuh"
 
@@ -50,6 +51,54 @@ struct Ids {
     return ids == nullptr ? static_cast<std::int32_t>(i) : ids[i];
   }
 };
+
+/// Below every logit, but finite: differences stay numbers.
+inline constexpr float no_logit = -1e30f;
+
+/// The exponential and logarithm of logits in base e, or 2.
+struct BaseE {
+  __device__ static float exp(float x) { return __expf(x); }
+  __device__ static float log(float x) { return logf(x); }
+};
+struct Base2 {
+  __device__ static float exp(float x) { return exp2_approximately(x); }
+  __device__ static float log(float x) { return log2f(x); }
+};
+/// The log-sum-exp of the logits so far: top + log(sum), sum = sum of exp(logit - top).
+template <class Base>
+struct LogSumExp {
+  float top = no_logit, sum = 0;
+
+  /// Makes `least` the least top; returns what sums made so far are multiplied by.
+  __device__ float raise(float least) {
+    const float now = fmaxf(top, least), factor = Base::exp(top - now);
+    sum *= factor;
+    top = now;
+    return factor;
+  }
+  /// As many logits more, all the same.
+  __device__ void add(float logit, float count = 1) {
+    raise(logit);
+    sum += count * Base::exp(logit - top);
+  }
+  __device__ void add(const LogSumExp& part) { add(part.top, part.sum); }
+  __device__ float value() const { return top + Base::log(sum); }
+};
+
+/// log(1 + e^w) = max(w, 0) + log(1 + e^-|w|), and its slope above / below = sigmoid(w), from `e` = e^-|w|.
+struct Softplus {
+  float value, above, below;
+  __device__ Softplus(float w, float e)
+      : value(fmaxf(w, 0.0f) + log1pf(e)), above(w < 0.0f ? e : 1.0f), below(1.0f + e) {}
+};
+
+/// *y = factor times the sum of `n` numbers, `stride` apart.
+template <class Number>
+__global__ void __launch_bounds__(total_threads)
+    scaled_total(float* y, const Number* x, int stride, double factor, std::int64_t n) {
+  const double total = total_of(n, [=](std::int64_t i) { return static_cast<double>(x[i * stride]); });
+  if (threadIdx.x == 0) *y = static_cast<float>(total * factor);
+}
 
 /// Texts that a block has, a warp each, and ids that it looks at together.
 inline constexpr unsigned positive_rows = 8;

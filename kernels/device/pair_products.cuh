@@ -23,7 +23,6 @@
 
 #include "kernels/device/async_copy.cuh"
 #include "kernels/device/contrastive.cuh"
-#include "kernels/device/exp2.cuh"
 #include "kernels/device/warp_tile.cuh"
 
 namespace clip::kernels::cuda {
@@ -294,19 +293,7 @@ __device__ __forceinline__ float max_along(float x) {
   return combine<Along>(x, [](float a, float b) { return fmaxf(a, b); });
 }
 
-/// Below every logit, but finite: differences stay numbers.
-inline constexpr float no_logit = -1e30f;
-
-/// A log-sum-exp in base 2.
-struct Lse {
-  float top = no_logit, sum = 0;
-  __device__ void add(const Lse& part) {
-    const float now = fmaxf(top, part.top);
-    sum = sum * exp2_approximately(top - now) + part.sum * exp2_approximately(part.top - now);
-    top = now;
-  }
-  __device__ float value() const { return top + log2f(sum); }
-};
+using Lse = LogSumExp<Base2>;
 /// Of s(0) … s(Count - 1) of the lanes along a row or column; for all of them.
 template <class Along, int Count, class F>
 __device__ __forceinline__ Lse lse_along(const F& s) {

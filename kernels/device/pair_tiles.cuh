@@ -3,9 +3,7 @@
 // and products of such tiles with rows. A block of 256 threads owns 64 items and walks over all others, so that sums
 // along a row stay with one block: no atomics, no matrix [n, n], and the same results from run to run. Thread (x, y) of
 // 16 x 16 has rows 4 y to 4 y + 3 of a tile and its columns x, x + 16, x + 32, x + 48.
-#include "kernels/device/elements.cuh"
-#include "kernels/device/launch.cuh"
-#include "kernels/device/shared.cuh"
+#include "kernels/device/contrastive.cuh"
 
 namespace clip::kernels::cuda {
 
@@ -109,21 +107,6 @@ __device__ inline void put_rows(float* y, const TilePart& sum, std::int64_t firs
   }
 }
 
-/// The running log-sum-exp of a thread's part of a row. It starts below every logit, but finite: differences stay
-/// numbers.
-struct RunningSum {
-  float top = -1e30f, sum = 0;
-
-  /// Makes `least` the least top; returns what sums made so far are multiplied by.
-  __device__ float raise(float least) {
-    const float now = fmaxf(top, least), factor = __expf(top - now);
-    sum *= factor;
-    top = now;
-    return factor;
-  }
-  __device__ float value() const { return top + logf(sum); }
-};
-
 /// The lanes of a warp that have the same rows of a tile are 16: combines `x` over them with `op`, for all.
 template <class Op>
 __device__ float over_row(float x, const Op& op) {
@@ -133,8 +116,9 @@ __device__ float over_row(float x, const Op& op) {
 __device__ inline float sum_over_row(float x) {
   return over_row(x, [](float a, float b) { return a + b; });
 }
+using Lse = LogSumExp<BaseE>;
 /// Combines the parts of a row; returns what the thread's other sums, made with its own top, are multiplied by.
-__device__ inline float combine_over_row(RunningSum& part) {
+__device__ inline float combine_over_row(Lse& part) {
   const float factor = part.raise(over_row(part.top, [](float a, float b) { return fmaxf(a, b); }));
   part.sum = sum_over_row(part.sum);
   return factor;

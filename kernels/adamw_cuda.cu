@@ -7,6 +7,7 @@
 
 #include "kernels/device/tensor_list.cuh"
 #include "kernels/device/total.cuh"
+#include "kernels/device/warp.cuh"
 
 namespace clip::kernels::cuda {
 namespace {
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(list_threads) squares(double* partial, TensorL
     for (std::int64_t i = share.begin + threadIdx.x; i < share.end; i += list_threads) sum += g[i] * g[i];
   }
   double total = sum;
-  for (int bits = 16; bits > 0; bits /= 2) total += __shfl_xor_sync(~0u, total, bits);
+  warp_sum(total);
   auto& sums = shared_as<WarpSquares>().each;
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = total;
   __syncthreads();

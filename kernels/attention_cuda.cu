@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(panel_threads, sizeof(T) == 4 ? 3 : 4)
       now[e / 2] = fmaxf(now[e / 2], s);
     });
     for (int r = 0; r < 2; ++r) {
-      for (int bits = 2; bits > 0; bits /= 2) now[r] = fmaxf(now[r], __shfl_xor_sync(all_lanes, now[r], bits));
+      warp_max<4>(now[r]);
       top[r] = exp2_approximately(top[r] - now[r]);  // what sums so far are scaled by
       total[r] *= top[r];
     }
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(panel_threads, sizeof(T) == 4 ? 3 : 4)
   }
 
   for (int r = 0; r < 2; ++r) {
-    for (int bits = 2; bits > 0; bits /= 2) total[r] += __shfl_xor_sync(all_lanes, total[r], bits);
+    warp_sum<4>(total[r]);
     const int row = query + lane_row(2 * r);
     const bool blind = total[r] == 0.0f;
     if (threadIdx.x % 4 == 0 && block.column == 0 && row < block.queries)

@@ -154,12 +154,11 @@ __global__ void __launch_bounds__(tile_threads)
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = side.first + place.row(r);
-    const float loss = sum_over_row(losses[r]), slope = sum_over_row(slopes[r]);
-    const float product = sum_over_row(with_products[r]);
+    warp_sum<16>(losses[r], slopes[r], with_products[r]);
     if (!side.texts || place.x != 0 || i >= items.n) continue;
-    if (row_sums.loss != nullptr) row_sums.loss[i] = loss;
-    if (row_sums.slope != nullptr) row_sums.slope[i] = slope;
-    if (row_sums.product != nullptr) row_sums.product[i] = product;
+    if (row_sums.loss != nullptr) row_sums.loss[i] = losses[r];
+    if (row_sums.slope != nullptr) row_sums.slope[i] = slopes[r];
+    if (row_sums.product != nullptr) row_sums.product[i] = with_products[r];
   }
 }
 

@@ -81,12 +81,13 @@ struct ItemStatistics {
   __device__ void finish(const Sums& sums, std::int64_t i, bool writes) {
     combine_over_row(r);
     combine_over_row(q);
-    const float factor = combine_over_row(a), all = sum_over_row(x * factor);
+    x *= combine_over_row(a);
+    warp_sum<16>(x);
     if (!writes) return;
     sums.r[i] = r.value();
     sums.q[i] = q.value();
     sums.a[i] = a.value();
-    sums.x[i] = all / a.sum;
+    sums.x[i] = x / a.sum;
   }
 };
 
@@ -130,10 +131,10 @@ __global__ void __launch_bounds__(tile_threads)
   }
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = first + place.row(r);
-    const float c = sum_over_row(cs[r]), w = sum_over_row(ws[r]);
+    warp_sum<16>(cs[r], ws[r]);
     if (place.x != 0 || i >= items.n) continue;
-    sums.c[i] = c;
-    sums.w[i] = w;
+    sums.c[i] = cs[r];
+    sums.w[i] = ws[r];
   }
 }
 
@@ -193,10 +194,10 @@ __global__ void __launch_bounds__(tile_threads)
   }
   for (int r = 0; r < 4; ++r) {
     const std::int64_t i = first + place.row(r);
-    const float of_s = sum_over_row(g_s[r]), of_a = sum_over_row(h_a[r]);
+    warp_sum<16>(g_s[r], h_a[r]);
     if (place.x != 0 || i >= items.n) continue;
-    sums.g_s[i] = of_s * mean;
-    sums.h_a[i] = of_a * mean;
+    sums.g_s[i] = g_s[r] * mean;
+    sums.h_a[i] = h_a[r] * mean;
   }
 }
 
@@ -245,10 +246,7 @@ __global__ void __launch_bounds__(few_threads) few_logits(FewLogits logits, cons
     s += t * other_v;
     a += t * other_t + v * other_v;
   }
-  for (int bits = 16; bits > 0; bits /= 2) {
-    s += __shfl_xor_sync(~0u, s, bits);
-    a += __shfl_xor_sync(~0u, a, bits);
-  }
+  warp_sum(s, a);
   if (threadIdx.x != 0) return;
   const float temperature = temperature_at(tau);
   logits.s[pair] = s * (1.0f / temperature);
@@ -276,8 +274,7 @@ __global__ void __launch_bounds__(total_threads)
       c += __expf(a - sums.a[j]);
       w += __expf(a - sums.a[i]) * sums.q[j];
     }
-    c = sum_over_row(c);
-    w = sum_over_row(w);
+    warp_sum<16>(c, w);
     if (x != 0 || i >= n) continue;
     sums.c[i] = c;
     sums.w[i] = w;
@@ -308,10 +305,7 @@ __global__ void __launch_bounds__(few_threads)
       weights.of_text[j] = slope.g_reverse * mean / temperature;
       weights.of_targets[j] = detach_targets ? 0.0f : slope.m * mean * (temperature / 2);
     }
-    for (int bits = 16; bits > 0; bits /= 2) {
-      g_s += __shfl_xor_sync(~0u, g_s, bits);
-      h_a += __shfl_xor_sync(~0u, h_a, bits);
-    }
+    warp_sum(g_s, h_a);
     if (threadIdx.x == 0) {
       sums.g_s[i] = g_s * mean;
       sums.h_a[i] = h_a * mean;

@@ -15,6 +15,7 @@
 
 #include "kernels/device/cells.cuh"
 #include "kernels/device/shared.cuh"
+#include "kernels/device/warp.cuh"
 
 namespace clip::kernels::cuda {
 namespace {
@@ -49,10 +50,10 @@ __device__ std::int64_t row_of(Hit hit) { return ~static_cast<std::uint32_t>(hit
 __device__ void offer(Hit* list, int k, Hit hit) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   for (;;) {
-    const unsigned wanted = __ballot_sync(~0u, hit > list[k - 1]);
+    const unsigned wanted = __ballot_sync(all_lanes, hit > list[k - 1]);
     if (wanted == 0) return;
     const int from = std::countr_zero(wanted);
-    const Hit next = __shfl_sync(~0u, hit, from);
+    const Hit next = __shfl_sync(all_lanes, hit, from);
     if (lane == from) hit = 0;
     for (int base = (k - 1) / 32 * 32; base >= 0; base -= 32) {
       const int p = base + lane;
@@ -276,7 +277,7 @@ __global__ void __launch_bounds__(threads)
       const float x = number(rows[r * cols + c]);
       sum += x * x;
     }
-    for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(~0u, sum, bits);
+    warp_sum(sum);
     if (!(sum < HUGE_VALF)) first = std::min(first, r);
   }
   shared[threadIdx.x] = first;

@@ -4,7 +4,7 @@
 #include "kernels/attention.hpp"
 #include "kernels/device/dropout.cuh"
 #include "kernels/device/launch.cuh"
-#include "kernels/device/row.cuh"
+#include "kernels/device/warp.cuh"
 #include "kernels/device/warp_tile.cuh"
 
 namespace clip::kernels::cuda {

@@ -8,6 +8,7 @@
 #include "kernels/device/exp2.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/total.cuh"
+#include "kernels/device/warp.cuh"
 
 namespace clip::kernels::cuda {
 
@@ -135,15 +136,15 @@ __global__ void __launch_bounds__(32 * positive_rows)
         unsigned same = 0;
         for (int e = 0; e < 4; ++e)
           if (i < n && own + e < n && four.e[e] == id) same |= 1u << e;
-        for (unsigned lanes = __ballot_sync(~0u, same != 0); lanes != 0; lanes &= lanes - 1) {
+        for (unsigned lanes = __ballot_sync(all_lanes, same != 0); lanes != 0; lanes &= lanes - 1) {
           const int from = lowest(lanes);
-          for (unsigned which = __shfl_sync(~0u, same, from); which != 0; which &= which - 1)
+          for (unsigned which = __shfl_sync(all_lanes, same, from); which != 0; which &= which - 1)
             add(first + part + 4 * from + lowest(which));
         }
       }
     }
   }
-  for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(~0u, sum, bits);
+  warp_sum(sum);
   if (lane != 0 || i >= n) return;
   share[i] = 1 / count;
   mean[i] = sum / count;

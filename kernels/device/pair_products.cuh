@@ -281,7 +281,7 @@ struct AlongColumn {
 template <class Along, class Op>
 __device__ __forceinline__ float combine(float x, const Op& op) {
 #pragma unroll
-  for (int bits = Along::from; bits <= Along::to; bits *= 2) x = op(x, __shfl_xor_sync(~0u, x, bits));
+  for (int bits = Along::from; bits <= Along::to; bits *= 2) x = op(x, __shfl_xor_sync(all_lanes, x, bits));
   return x;
 }
 template <class Along>

@@ -107,20 +107,14 @@ __device__ inline void put_rows(float* y, const TilePart& sum, std::int64_t firs
   }
 }
 
-/// The lanes of a warp that have the same rows of a tile are 16: combines `x` over them with `op`, for all.
-template <class Op>
-__device__ float over_row(float x, const Op& op) {
-  for (int bits = 8; bits > 0; bits /= 2) x = op(x, __shfl_xor_sync(~0u, x, bits));
-  return x;
-}
-__device__ inline float sum_over_row(float x) {
-  return over_row(x, [](float a, float b) { return a + b; });
-}
 using Lse = LogSumExp<BaseE>;
-/// Combines the parts of a row; returns what the thread's other sums, made with its own top, are multiplied by.
+/// Combines the parts of a row, which 16 neighbouring lanes have; returns what the thread's other sums, made with its
+/// own top, are multiplied by.
 __device__ inline float combine_over_row(Lse& part) {
-  const float factor = part.raise(over_row(part.top, [](float a, float b) { return fmaxf(a, b); }));
-  part.sum = sum_over_row(part.sum);
+  float top = part.top;
+  warp_max<16>(top);
+  const float factor = part.raise(top);
+  warp_sum<16>(part.sum);
   return factor;
 }
 

@@ -9,10 +9,9 @@
 #include "kernels/device/elements.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/shared.cuh"
+#include "kernels/device/warp.cuh"
 
 namespace clip::kernels::cuda {
-
-inline constexpr unsigned all_lanes = ~0u;
 
 /// Where warps that share a row exchange sums: two places in turn, so that one barrier each time is enough.
 struct RowExchange {
@@ -128,8 +127,11 @@ class RowThreads {
   }
   template <int N, class Op>
   __device__ static void in_warp(Floats<N>& x, const Op& op) {
-    for (int bits = 16; bits > 0; bits /= 2)
-      for (int n = 0; n < N; ++n) x[n] = op(x[n], __shfl_xor_sync(all_lanes, x[n], bits));
+    static_assert(N <= 2);
+    if constexpr (N == 1)
+      over_lanes<32>(op, x[0]);
+    else
+      over_lanes<32>(op, x[0], x[1]);
   }
 
   int turn_ = 0;

@@ -60,7 +60,7 @@ template <class T>
 void layer_norm_backward(T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* rstd,
                          const float* weight, std::int64_t rows, std::int64_t cols) {
   const bool streamed = should_stream<T>(rows * cols);
-  const std::int64_t blocks = layer_norm_blocks(rows);
+  const std::int64_t blocks = column_sum_blocks(rows);
   parallel_rows(blocks, rows / blocks * cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
       float *dw = partial + block * 2 * cols, *db = dw + cols;

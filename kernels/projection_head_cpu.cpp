@@ -57,7 +57,9 @@ class Dropout {
 CLIP_INLINE f32x16 dropped(f32x16 x, f32x16 factor) { return factor == 0.0f ? splat(0) : x * factor; }
 
 /// The first and last row of a block.
-CLIP_INLINE std::int64_t block_begin(std::int64_t block, std::int64_t rows) { return rows * block / head_blocks(rows); }
+CLIP_INLINE std::int64_t block_begin(std::int64_t block, std::int64_t rows) {
+  return rows * block / column_sum_blocks(rows);
+}
 
 }  // namespace
 
@@ -92,7 +94,7 @@ void head_tail_forward(T* out, T* y, float* mean, float* rstd, const T* h, const
 template <class T>
 void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z, const float* mean, const float* rstd,
                         const float* weight, const DropoutMask& mask, std::int64_t rows, std::int64_t cols) {
-  const std::int64_t blocks = head_blocks(rows);
+  const std::int64_t blocks = column_sum_blocks(rows);
   const float scale = 1.0f / static_cast<float>(cols);
   parallel_rows(blocks, rows / blocks * cols, [=](std::int64_t begin, std::int64_t end) {
     const Dropout drop(mask);
@@ -130,7 +132,7 @@ void head_tail_backward(T* dz, T* dy, float* partial, const T* dout, const T* z,
 template <class T>
 void head_gelu_backward(T* dh, float* partial, const T* dg, const T* h, std::int64_t rows, std::int64_t cols) {
   constexpr float inv_sqrt_2_pi = 0.3989422804f;
-  const std::int64_t blocks = head_blocks(rows);
+  const std::int64_t blocks = column_sum_blocks(rows);
   parallel_rows(blocks, rows / blocks * cols, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
       float* const sums = partial + block * cols;

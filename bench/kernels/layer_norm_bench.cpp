@@ -31,7 +31,7 @@ void layer_norm_backward(benchmark::State& state) {
   Random random(1);
   const Tensor x = randn({rows, cols}, random, dtype_of<T>), dy = randn({rows, cols}, random, dtype_of<T>);
   const Tensor weight = rand({cols}, random), mean = rand({rows}, random), rstd = rand({rows}, random);
-  Tensor dx = empty_like(x), partial({kernels::layer_norm_blocks(rows), 2, cols});
+  Tensor dx = empty_like(x), partial({kernels::cpu::column_sum_blocks(rows), 2, cols});
   T* out = dx.mutable_data<T>();
   float* parts = partial.mutable_data<float>();
   report_bandwidth(state, 3 * rows * cols * static_cast<std::int64_t>(sizeof(T)), [&] {

@@ -37,7 +37,7 @@ GPU_BENCHMARK(layer_norm_forward<bf16>)->Apply(columns);
 
 template <class T>
 void layer_norm_backward(benchmark::State& state) {
-  const std::int64_t cols = state.range(0), rows = sized(elements / cols, 3), blocks = cuda::layer_norm_blocks(rows);
+  const std::int64_t cols = state.range(0), rows = sized(elements / cols, 3), blocks = cuda::column_sum_blocks(rows);
   report_device_bandwidth(state, 3 * rows * cols * static_cast<std::int64_t>(sizeof(T)), [&] {
     const Tensor x = random_on_gpu({rows, cols}, dtype_of<T>), dy = random_on_gpu({rows, cols}, dtype_of<T>);
     const Tensor w = random_on_gpu({cols}, dtype::f32), statistics = random_on_gpu({2, rows}, dtype::f32);

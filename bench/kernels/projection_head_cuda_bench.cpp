@@ -45,7 +45,7 @@ GPU_BENCHMARK(head_tail_forward<float>)->Apply(tails);
 
 template <class T>
 void head_tail_backward(benchmark::State& state) {
-  const std::int64_t rows = sized(state.range(0), 3), cols = state.range(1), blocks = cuda::head_blocks(rows);
+  const std::int64_t rows = sized(state.range(0), 3), cols = state.range(1), blocks = cuda::column_sum_blocks(rows);
   report_device_bandwidth(state, rows * (4 * cols * static_cast<std::int64_t>(sizeof(T)) + 8), [&] {
     const Tensor dout = random_on_gpu({rows, cols}, dtype_of<T>), z = random_on_gpu({rows, cols}, dtype_of<T>);
     const Tensor w = random_on_gpu({cols}, dtype::f32), statistics = random_on_gpu({2, rows}, dtype::f32);

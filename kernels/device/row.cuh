@@ -6,6 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "kernels/column_sums.hpp"
 #include "kernels/device/elements.cuh"
 #include "kernels/device/launch.cuh"
 #include "kernels/device/shared.cuh"
@@ -144,9 +145,6 @@ __device__ inline std::int64_t row_of_thread() { return std::int64_t{blockIdx.x}
 // row, that many rows at a time. Which rows are added up by whom depends on their number alone.
 
 inline constexpr unsigned rows_at_a_time = 4;
-
-/// The number of blocks of threads, and of partial sums, for a number of rows.
-constexpr std::int64_t column_sum_blocks(std::int64_t rows) { return rows > 8 * 1056 ? 1056 : (rows + 7) / 8; }
 
 /// The grid for `count` sums of each column.
 template <class T, int Kept>

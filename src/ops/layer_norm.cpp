@@ -23,7 +23,7 @@ Grads layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& mean,
                           const Tensor& weight) {
   const Rows size = as_rows(x.shape());
   const std::int64_t blocks =
-      x.device().is_cpu() ? kernels::layer_norm_blocks(size.rows) : kernels::cuda::layer_norm_blocks(size.rows);
+      x.device().is_cpu() ? kernels::cpu::column_sum_blocks(size.rows) : kernels::cuda::column_sum_blocks(size.rows);
   Tensor dx = empty_like(x);
   Tensor partial({blocks, 2, size.cols}, dtype::f32, x.device()), dparameters({2, size.cols}, dtype::f32, x.device());
   dispatch_float(x.dtype(), "layer_norm", [&]<class T>() {

@@ -48,8 +48,8 @@ Grads head_backward(Tensor dout, const Saved& saved) {
   const Tensor& like = saved.h;
   const bool whole = !saved.activated.defined();
   const std::int64_t blocks = whole                     ? kernels::cuda::whole_head_blocks(rows, out)
-                              : like.device().is_cuda() ? kernels::cuda::head_blocks(rows)
-                                                        : kernels::head_blocks(rows);
+                              : like.device().is_cuda() ? kernels::cuda::column_sum_blocks(rows)
+                                                        : kernels::cpu::column_sum_blocks(rows);
   if (whole && !kernels::cuda::whole_head_fits(like.dtype(), in, out, {dout.raw()})) dout = dout.clone();
   Tensor dh = empty_like(like), dy = whole || saved.mask.p > 0 ? empty_like(like) : dh;
   Tensor activated = whole ? empty_like(like) : saved.activated, dactivated = whole ? Tensor() : empty_like(like);

@@ -47,7 +47,7 @@ Expected layer_norm(const std::vector<double>& x, const std::vector<double>& dy,
 TEST_CASE("CUDA layer_norm", "[kernels][cuda]") {
   if (!have_device()) return;
   for_each_rows([]<class T>(std::int64_t rows, std::int64_t cols, std::int64_t shift) {
-    const std::int64_t n = rows * cols, blocks = cuda::layer_norm_blocks(rows);
+    const std::int64_t n = rows * cols, blocks = cuda::column_sum_blocks(rows);
     if (n == 0) return;  // the mean of nothing is nothing to test
     const auto x = random_values<T>(n, -1, 3, 1), dy = random_values<T>(n, -1, 1, 2);
     const auto w = random_values<float>(cols, 0.5, 1.5, 3), b = random_values<float>(cols, -1, 1, 4);
@@ -81,7 +81,7 @@ TEST_CASE("CUDA layer_norm", "[kernels][cuda]") {
 
 TEST_CASE("CUDA layer_norm of many rows for each block of threads", "[kernels][cuda]") {
   if (!have_device()) return;
-  constexpr std::int64_t rows = 8 * 1056 + 5, cols = 4, blocks = cuda::layer_norm_blocks(rows);
+  constexpr std::int64_t rows = 8 * 1056 + 5, cols = 4, blocks = cuda::column_sum_blocks(rows);
   const auto x = random_values<float>(rows * cols, -1, 1, 1), dy = random_values<float>(rows * cols, -1, 1, 2);
   DeviceArray<float> xs(x), dys(dy), y(rows * cols), dx(rows * cols), mean(rows), rstd(rows),
       partial(blocks * 2 * cols);

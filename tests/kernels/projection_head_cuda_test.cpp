@@ -57,7 +57,7 @@ std::vector<float> total(const std::vector<float>& partial, std::size_t count) {
 
 template <class T>
 void check_tail(std::int64_t rows, std::int64_t cols, std::int64_t shift, const DropoutMask& mask) {
-  const std::int64_t n = rows * cols, blocks = cuda::head_blocks(rows);
+  const std::int64_t n = rows * cols, blocks = cuda::column_sum_blocks(rows);
   const auto y = random_values<T>(n, -2, 2, 1), h = random_values<T>(n, -1, 3, 2), d = random_values<T>(n, -1, 1, 3);
   const auto w = random_values<float>(cols, 0.5, 1.5, 4), b = random_values<float>(cols, -1, 1, 5);
   DeviceArray<T> z(y, shift), hs(h, shift), douts(d, shift), out(n, shift), dz(n, shift), dy(n, shift);
@@ -182,7 +182,7 @@ TEST_CASE("CUDA projection head's GELU, backward", "[kernels][cuda]") {
     if (n == 0) return;
     const auto d = random_values<T>(n, -1, 1, 1), g = random_values<T>(n, -1, 1, 2), x = random_values<T>(n, -4, 4, 3);
     DeviceArray<T> dh(d, shift), dg(g, shift), h(x, shift);
-    DeviceArray<float> partial(cuda::head_blocks(rows) * cols);
+    DeviceArray<float> partial(cuda::column_sum_blocks(rows) * cols);
     cuda::head_gelu_backward(dh.data(), partial.data(), dg.data(), h.data(), rows, cols, nullptr);
     const std::vector<double> ds = widened(d), gs = widened(g), xs = widened(x);
     std::vector<double> expected, sums(static_cast<std::size_t>(cols));

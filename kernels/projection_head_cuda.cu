@@ -4,7 +4,6 @@
 // computed again. No atomics: results are the same from run to run, and on every GPU.
 // Memory, bf16, bytes an element: forward 4 read, 4 written, of which z (in place of y) is for backward alone;
 // backward 4 read and 4 written; GELU's backward 6 read and 2 written.
-#include "kernels/device/activation.cuh"
 #include "kernels/device/head_tail.cuh"
 
 namespace clip::kernels::cuda {
@@ -43,16 +42,8 @@ __global__ void __launch_bounds__(most_row_threads)
   ColumnSums<T, kept_backward, 1> sums(threads, partial);
   const RowRange range(rows);
   for (std::int64_t row = range.first; row < range.end; row += range.step)
-    threads.each(
-        [&](At at, auto d, auto g, auto x) {
-          for (int e = 0; e < d.size; ++e) {
-            d[e] += g[e] * activation_derivative<Activation::gelu>(x[e]);
-            sums.add(0, at, e, d[e]);
-          }
-          store(dh + row * cols + at.column, d);
-        },
-        threads.template read<kept_backward>(static_cast<const T*>(dh + row * cols)),
-        threads.template read<kept_backward>(dg + row * cols), threads.template read<kept_backward>(h + row * cols));
+    gelu_gradient<kept_backward>(threads, sums, dh + row * cols, dg + row * cols, h + row * cols,
+                                 [](At, const auto&) {});
   sums.finish();
 }
 

@@ -158,19 +158,11 @@ __global__ void __launch_bounds__(product_threads, 2)
   ColumnSums<T, kept_columns, 1> h_sums(threads, h_partial);
   for (int row = warp; row < end; row += product_warps) {
     const std::int64_t at_row = (first + row) * cols;
-    threads.each(
-        [&](At at, auto d, auto g, auto x) {
-          for (int e = 0; e < d.size; ++e) {
-            d[e] += g[e] * activation_derivative<Activation::gelu>(x[e]);
-            h_sums.add(0, at, e, d[e]);
-            x[e] = activation<Activation::gelu>(x[e]);
-          }
-          store(tail.dz + at_row + at.column, d);
-          store(activated + at_row + at.column, x);
-        },
-        threads.template read<kept_columns>(static_cast<const T*>(tail.dz + at_row)),
-        threads.template read<kept_columns>(static_cast<const T*>(memory.own[row])),
-        threads.template read<kept_columns>(h + at_row));
+    const T* const dg = memory.own[row];
+    gelu_gradient<kept_columns>(threads, h_sums, tail.dz + at_row, dg, h + at_row, [&](At at, auto x) {
+      for (int e = 0; e < x.size; ++e) x[e] = activation<Activation::gelu>(x[e]);
+      store(activated + at_row + at.column, x);
+    });
   }
   h_sums.finish();
 }

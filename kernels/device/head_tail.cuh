@@ -1,6 +1,7 @@
 #pragma once
-// The tail of a projection head, z = dropout(y) + h and out = LayerNorm(z), and its gradient: of a row that a thread
-// has its share of, for the kernels that do the tail alone or at the end of a whole head.
+// The tail of a projection head, z = dropout(y) + h and out = LayerNorm(z), its gradient and that of GELU: of a row
+// that a thread has its share of, for the kernels that do these alone or in a whole head.
+#include "kernels/device/activation.cuh"
 #include "kernels/device/dropout.cuh"
 #include "kernels/device/layer_norm.cuh"
 #include "kernels/projection_head.hpp"
@@ -71,5 +72,22 @@ struct TailGradient {
         douts, zs);
   }
 };
+
+/// dh += dg GELU'(h) of a row, where `sums` gets what the first bias does; then(at, its share of h).
+template <int Kept, class T, class Sums, class Then>
+__device__ __forceinline__ void gelu_gradient(const RowThreads& threads, Sums& sums, T* dh, const T* dg, const T* h,
+                                              const Then& then) {
+  threads.each(
+      [&](At at, auto d, auto g, auto x) {
+        for (int e = 0; e < d.size; ++e) {
+          d[e] += g[e] * activation_derivative<Activation::gelu>(x[e]);
+          sums.add(0, at, e, d[e]);
+        }
+        store(dh + at.column, d);
+        then(at, x);
+      },
+      threads.template read<Kept>(static_cast<const T*>(dh)), threads.template read<Kept>(dg),
+      threads.template read<Kept>(h));
+}
 
 }  // namespace clip::kernels::cuda

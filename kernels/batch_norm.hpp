@@ -1,6 +1,6 @@
 #pragma once
-// Batch normalisation of the columns (channels) of x [rows, cols], statistics in f32; T = float or bf16,
-// on the GPU also f16.
+// Batch normalisation of the columns (channels) of x [rows, cols], statistics in f32; T = float or bf16, on the GPU
+// also f16.
 //   y  = n w + b     with n = (x - mean) rstd, rstd = 1 / sqrt(var + eps), var the biased variance over the rows
 //   dw = sum over rows of dy n,   db = sum over rows of dy
 //   dx = w rstd (dy - (db + n dw) / rows), or dx = w rstd dy where mean and var are running ones, not x's own

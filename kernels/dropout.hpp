@@ -1,8 +1,8 @@
 #pragma once
 // Dropout with a mask that is never stored: element i is kept when word i % 4 of Philox block offset + i / 4 is not
 // below dropout_threshold(p), so it can be computed again for the backward pass, by any thread, on any device.
-//   y = kept ? x / (1 - p) : 0       and its gradient, which is the same function of dy;   T = float or bf16, on the
-//   GPU also f16
+//   y = kept ? x / (1 - p) : 0       and its gradient, which is the same function of dy
+// T = float or bf16, on the GPU also f16.
 #include <cstdint>
 
 #include "clip/core/dtype.hpp"

@@ -1,6 +1,5 @@
 #pragma once
-// Layer normalisation along the rows of [rows, cols], statistics in f32; T = float or bf16, on the GPU
-// also f16.
+// Layer normalisation along the rows of [rows, cols], statistics in f32; T = float or bf16, on the GPU also f16.
 //   y  = n w + b            with n = (x - mean) rstd, rstd = 1 / sqrt(mean((x - mean)^2) + eps)
 //   dx = rstd (g - mean(g) - n mean(g n))   with g = dy w;   dw = sum over rows of dy n,   db = sum over rows of dy
 #include <cstdint>

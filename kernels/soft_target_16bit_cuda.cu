@@ -4,8 +4,8 @@
 // products, so that only rectangles above the diagonal are made, and those on it, where (j, i) comes by itself:
 //   statistics   r_i, q_i, a_i and x_i = sum_j P_ij S_ij of rows, and of columns the same of j
 //   targets      c_i = sum_j P_ji and w_i = sum_j P_ij q_j, from A alone
-//   slopes       2n G_ij, 2n G_ji and 2n (H_ij + H_ji), times what they are products' factors of, rounded to T, in
-//   memory products     of those with texts and images by cuBLASLt, summed in f32 over rectangles
+//   slopes       2n G_ij, 2n G_ji and 2n (H_ij + H_ji), times what they are products' factors of, in memory as T
+//   products     of those with texts and images by cuBLASLt, summed in f32 over rectangles
 // That is 4 + 2 + 4 n^2 d operations here and 4, or where gradients pass through the targets 8, in cuBLASLt: 18, the
 // fewest there are, where the row-owned kernels need 28. For n = 32,768 and d = 256 that is 2.7 TFLOP here, at
 // 450 TFLOP/s 6.1 ms, and 2.2 in cuBLASLt, at 700 TFLOP/s 3.1 ms. Memory: O(n d), with 100 MB for the slopes.

@@ -1,15 +1,14 @@
 // A projection head as one kernel forward, and one backward but for the gradients of weights and of x, which are matrix
 // products.
 //   forward    A block owns some rows and all their columns (kernels/device/block_product.cuh). h = x W1^T + b1 stays
-//   in
-//              its registers while x and W1 pass through shared memory; rounded, it takes the place of x there. From
-//              there h goes to memory and GELU of it is left in its place, the left factor of y = GELU(h) W2^T + b2,
-//              which in turn takes its place. Then each warp does the tail of some of the rows; h comes back from the
-//              caches. GELU(h) is not kept: backward makes it again.
+//              in its registers while x and W1 pass through shared memory; rounded, it takes the place of x there.
+//              From there h goes to memory and GELU of it is left in its place, the left factor of
+//              y = GELU(h) W2^T + b2, which in turn takes its place. Then each warp does the tail of some of the
+//              rows; h comes back from the caches. GELU(h) is not kept: backward makes it again.
 //   backward   Each warp does the tail's gradient of some rows: dy goes to memory, for W2's gradient, and stays in
 //              shared memory, dz waits in dh's place. dg = dy W2 takes dy's place; then, by rows again,
-//              dh = dz + dg GELU'(h), and GELU(h) for W2's gradient. Sums over rows are one for each block of threads,
-//              in a fixed order; there are no atomics.
+//              dh = dz + dg GELU'(h), and GELU(h) for W2's gradient. Sums over rows are one for each block of
+//              threads, in a fixed order; there are no atomics.
 //
 // Memory, bytes a row of 16 bits, E columns in and D out; with D = 256:               E = 2048      768
 //   forward that is recorded            2E + 6D   x; h, z, out                            5,632    3,072

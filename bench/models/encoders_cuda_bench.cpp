@@ -1,11 +1,11 @@
-// Whole encoders in bf16 with random weights. A batch of 256 is bound by arithmetic: an item
-// is 8.18 GFLOP for ResNet50 at 224 x 224, 11.17 for DistilBERT with 128 tokens and 8.24 for CLIP ViT-B/32's image
-// tower. Targets: 40,000 pictures a second with ResNet50, 327 TFLOP/s or 41 % of the 790 that cuBLASLt reaches; 40,000
-// texts, 447 TFLOP/s or 57 %; 50,000 pictures with CLIP, 412 TFLOP/s or 52 %. Neither erf nor quick GELU is one of
-// cuBLASLt's, so each layer's is a pass over what its first product has rounded: DistilBERT's 6 over [32768, 3072] read
-// and write 2.4 GB, 0.81 ms at 3.0 TB/s of the 6.4 that 256 texts may take, which leaves the rest 5.6 ms, 65 % of the
-// rate; CLIP's 12 over [12800, 3072] 1.9 GB, 0.63 of 5.1 ms, and the rest 59 %. One item alone reads weights for 15 to
-// 60 us; the target of 350 us is for one kernel after another.
+// Whole encoders in bf16 with random weights. A batch of 256 is bound by arithmetic: an item is 8.18 GFLOP for ResNet50
+// at 224 x 224, 11.17 for DistilBERT with 128 tokens and 8.24 for CLIP ViT-B/32's image tower. Targets: 40,000 pictures
+// a second with ResNet50, 327 TFLOP/s or 41 % of the 790 that cuBLASLt reaches; 40,000 texts, 447 TFLOP/s or 57 %;
+// 50,000 pictures with CLIP, 412 TFLOP/s or 52 %. Neither erf nor quick GELU is one of cuBLASLt's, so each layer's is a
+// pass over what its first product has rounded: DistilBERT's 6 over [32768, 3072] read and write 2.4 GB, 0.81 ms at 3.0
+// TB/s of the 6.4 that 256 texts may take, which leaves the rest 5.6 ms, 65 % of the rate; CLIP's 12 over [12800, 3072]
+// 1.9 GB, 0.63 of 5.1 ms, and the rest 59 %. One item alone reads weights for 15 to 60 us; the target of 350 us is for
+// one kernel after another.
 #include "bench/support/device_time.hpp"
 #include "clip/autograd.hpp"
 #include "clip/models/clip.hpp"

@@ -41,8 +41,8 @@ struct CheckOptions {
   int samples = 24;                       ///< gradient elements compared, for each input
 };
 
-/// Runs `op` on `inputs` in f32 and bf16, and compares the output with `reference`, and the
-/// gradient of a random weighting of the output, with respect to every input, with central differences of `reference`.
+/// Runs `op` on `inputs` in f32 and bf16, and compares the output with `reference`, and the gradient of a random
+/// weighting of the output, with respect to every input, with central differences of `reference`.
 void check_op(const std::string& name, const Op& op, const Reference& reference, const std::vector<Array>& inputs,
               const CheckOptions& options = {});
 

@@ -23,8 +23,8 @@ struct AttentionOptions {
 /// padding: q, k, v and the result are [T, H, D]; or k and v are, and q and the result [S, L, H, D], as many queries
 /// for each sequence. A query that sees no key gives zeros. Memory grows with the lengths, not with their product.
 /// Throws on other shapes and dtypes, on offsets that don't start at 0, ascend by at most `longest` and end at T (on a
-/// GPU, with `longest`, the next wait for it does), on a mask together with
-/// offsets, when the mask or the offsets are not on q's device, and unless 0 <= dropout < 1.
+/// GPU, with `longest`, the next wait for it does), on a mask together with offsets, when the mask or the offsets are
+/// not on q's device, and unless 0 <= dropout < 1.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options = {});
 
 }  // namespace clip

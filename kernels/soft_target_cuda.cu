@@ -229,10 +229,10 @@ struct FewLogits {
   }
 };
 
-struct Kept {
+struct SoftTargetMemory {
   Sums sums;
   FewLogits few;
-  Kept(ScratchParts& parts, std::int64_t n) : sums(parts, n), few(parts, n) {}
+  SoftTargetMemory(ScratchParts& parts, std::int64_t n) : sums(parts, n), few(parts, n) {}
 };
 
 __global__ void __launch_bounds__(few_threads) few_logits(FewLogits logits, const float* text, const float* image,
@@ -329,7 +329,7 @@ __global__ void __launch_bounds__(few_threads)
 
 template <>
 std::int64_t soft_target_scratch<float>(std::int64_t n, bool, bool, PairRectangles) {
-  return scratch_for<Kept>(n);
+  return scratch_for<SoftTargetMemory>(n);
 }
 
 void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const float* text, const float* image,
@@ -337,7 +337,7 @@ void soft_target_loss(float* loss, const ContrastiveGradients& gradient, const f
                       MatmulPlans&, Stream stream) {
   constexpr const char* name = "soft_target_loss";
   ScratchParts parts(scratch);
-  const auto [sums, logits] = Kept(parts, n);
+  const auto [sums, logits] = SoftTargetMemory(parts, n);
   const Items items{n, d, in_vectors<float>(d, text, image)};
   const Grid grid{(n + tile_side - 1) / tile_side, {tile_threads}, sizeof(Memory)};
   const bool few = n <= few_pairs;

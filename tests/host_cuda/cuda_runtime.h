@@ -76,12 +76,6 @@ template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   return clip::host_cuda::shuffle({file, line}, mask, value, clip::host_cuda::lane() ^ static_cast<unsigned>(bits));
 }
-template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned delta, const char* file = __builtin_FILE(),
-                 int line = __builtin_LINE()) {
-  const unsigned lane = clip::host_cuda::lane();
-  return clip::host_cuda::shuffle({file, line}, mask, value, lane < delta ? lane : lane - delta);
-}
 inline unsigned __ballot_sync(unsigned mask, bool predicate, const char* file = __builtin_FILE(),
                               int line = __builtin_LINE()) {
   return clip::host_cuda::ballot({file, line}, mask, predicate);
@@ -90,7 +84,6 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate, const char* file = 
 // Arithmetic. Where the device's is approximate, so is this.
 
 inline float __expf(float x) { return std::exp2(x * 1.44269504f); }
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a * (1.0f / b); }
 inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
 

@@ -290,7 +290,7 @@ inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** fun
   return cudaSuccess;
 }
 
-enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDefault };
 inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   ++clip::host_cuda::waits;
   if (bytes > 0) std::memmove(to, from, bytes);

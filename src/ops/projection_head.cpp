@@ -1,7 +1,10 @@
 #include "clip/ops/projection_head.hpp"
 
+#include <utility>
+
 #include "clip/autograd.hpp"
 #include "clip/ops/cast.hpp"
+#include "clip/ops/matmul.hpp"
 #include "kernels/activation.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/projection_head.hpp"
@@ -16,24 +19,34 @@ using kernels::MatmulShape;
 
 constexpr const char* op = "projection_head";
 
-/// What backward needs of the forward pass. z = dropout(y) + h; activated = gelu(h), undefined where one kernel makes
-/// the whole gradient, because it makes that again.
+/// What the forward pass makes: activated = gelu(h), z = dropout(y) + h, and mean and rstd of its rows.
+struct Forward {
+  Tensor out, h, activated, z, mean, rstd;
+};
+
+/// What backward needs; of the forward pass all but out, and `activated` unless one kernel makes that again.
 struct Saved {
-  Tensor x, h, activated, z, mean, rstd, projection, fc, norm;
+  Tensor x, projection, fc, norm;
+  Forward made;
   kernels::DropoutMask mask;
   bool needs_x;
+};
+
+/// What backward makes before the gradients of the projection and of x, with the sums over rows that blocks made.
+struct RowGradients {
+  Tensor dh, dfc, tail_parts, h_parts;
 };
 
 /// Which of forward, and backward but for the products that the weights' and x's gradients are, one kernel does.
 struct InOneKernel {
   bool forward, backward;
 };
-InOneKernel in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Tensor& norm, const Tensor& norm_bias) {
+InOneKernel in_one_kernel(const Tensor& x, const ProjectionWeights& w) {
   const std::int64_t rows = x.shape(0), in = x.shape(1), out = w.fc.shape(0);
   const bool fits = x.device().is_cuda() &&
                     kernels::cuda::whole_head_fits(x.dtype(), in, out,
                                                    {x.raw(), w.projection.raw(), w.projection_bias.raw(), w.fc.raw(),
-                                                    w.fc_bias.raw(), norm.raw(), norm_bias.raw()});
+                                                    w.fc_bias.raw(), w.norm.raw(), w.norm_bias.raw()});
   // Forward each block of threads reads all weights, however few its rows: at the 64 bytes a clock of an SM 0.1 MB in a
   // microsecond. Products with kernels between are three launches more, of about 2 us each, but have all SMs read. So
   // few rows take the one kernel for weights up to 640 KiB (768 to 256: 524 KB, 5 us; 2048 to 256: 1.2 MB, 11 us), and
@@ -43,68 +56,137 @@ InOneKernel in_one_kernel(const Tensor& x, const ProjectionWeights& w, const Ten
   return {fits && (rows >= 8192 || 2 * out * (in + out) <= 640 * 1024), fits};
 }
 
-Grads head_backward(Tensor dout, const Saved& saved) {
-  const std::int64_t rows = saved.x.shape(0), in = saved.x.shape(1), out = saved.h.shape(1);
-  const Tensor& like = saved.h;
-  const bool whole = !saved.activated.defined();
-  const std::int64_t blocks = whole                     ? kernels::cuda::whole_head_blocks(rows, out)
-                              : like.device().is_cuda() ? kernels::cuda::column_sum_blocks(rows)
-                                                        : kernels::cpu::column_sum_blocks(rows);
-  if (whole && !kernels::cuda::whole_head_fits(like.dtype(), in, out, {dout.raw()})) dout = dout.clone();
-  Tensor dh = empty_like(like), dy = whole || saved.mask.p > 0 ? empty_like(like) : dh;
-  Tensor activated = whole ? empty_like(like) : saved.activated, dactivated = whole ? Tensor() : empty_like(like);
-  Tensor dprojection = empty_like(saved.projection), dfc = empty_like(saved.fc);
-  Tensor dx = saved.needs_x ? empty_like(saved.x) : Tensor();
-  Tensor dprojection_bias({out}, like.dtype(), like.device()), dfc_bias = empty_like(dprojection_bias);
-  Tensor dnorm({out}, dtype::f32, like.device()), dnorm_bias = empty_like(dnorm);
-  Tensor tail_parts({blocks, 3, out}, dtype::f32, like.device()), h_parts({blocks, out}, dtype::f32, like.device());
-  dispatch_float(like.dtype(), op, [&]<class T>() {
-    T *const h_slope = dh.mutable_data<T>(), *const y_slope = dy.mutable_data<T>();
-    T *const g_slope = whole ? nullptr : dactivated.mutable_data<T>(), *const w1 = dprojection.mutable_data<T>();
-    T *const w2 = dfc.mutable_data<T>(), *const x_slope = saved.needs_x ? dx.mutable_data<T>() : nullptr;
-    float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
-    const kernels::HeadTotals<T> totals{dnorm.mutable_data<float>(), dnorm_bias.mutable_data<float>(),
-                                        dfc_bias.mutable_data<T>(), dprojection_bias.mutable_data<T>()};
-    const MatmulShape fc_back{.m = out, .n = out, .k = rows, .transpose_a = true},
-        y_back{.m = rows, .n = out, .k = out};
-    const MatmulShape projection_back{.m = out, .n = in, .k = rows, .transpose_a = true};
-    const MatmulShape h_back{.m = rows, .n = in, .k = out};
+/// By one kernel, of a GPU and for bf16. Unless `recorded`, h has the memory of out and there is no z.
+Forward forward_in_one(const Tensor& x, const ProjectionWeights& w, float eps, const kernels::DropoutMask& mask,
+                       bool recorded) {
+  const std::int64_t rows = x.shape(0), out = w.fc.shape(0);
+  Tensor y({rows, out}, x.dtype(), x.device());
+  Tensor h = recorded ? empty_like(y) : y, z = recorded ? empty_like(y) : Tensor();
+  Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
+  on_device(
+      x.device(), op, [] {},
+      [&](auto stream) {
+        const kernels::cuda::HeadWeights<bf16> weights{w.projection.data<bf16>(), w.projection_bias.data<bf16>(),
+                                                       w.fc.data<bf16>(),         w.fc_bias.data<bf16>(),
+                                                       w.norm.data<float>(),      w.norm_bias.data<float>()};
+        kernels::cuda::whole_head_forward(y.mutable_data<bf16>(), h.mutable_data<bf16>(),
+                                          recorded ? z.mutable_data<bf16>() : nullptr, mean.mutable_data<float>(),
+                                          rstd.mutable_data<float>(), x.data<bf16>(), weights, eps, mask, rows,
+                                          x.shape(1), out, stream);
+      });
+  return {y, h, Tensor(), z, mean, rstd};
+}
+
+/// By two products and kernels between.
+Forward forward_in_steps(const Tensor& x, const ProjectionWeights& w, float eps, const kernels::DropoutMask& mask) {
+  const std::int64_t rows = x.shape(0), out = w.fc.shape(0);
+  Tensor y({rows, out}, x.dtype(), x.device()), h = empty_like(y), activated = empty_like(y), z = empty_like(y);
+  Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
+  const auto packed_projection = packed_copies(w.projection), packed_fc = packed_copies(w.fc);
+  const MatmulShape first{.m = rows, .n = out, .k = x.shape(1), .transpose_b = true};
+  const MatmulShape second{.m = rows, .n = out, .k = out, .transpose_b = true};
+  const float *const norm = w.norm.data<float>(), *const norm_bias = w.norm_bias.data<float>();
+  dispatch_float(x.dtype(), op, [&]<class T>() {
+    T *const h_out = h.mutable_data<T>(), *const activated_out = activated.mutable_data<T>();
+    T *const z_out = z.mutable_data<T>(), *const y_out = y.mutable_data<T>();
+    float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
+    const kernels::Epilogue<T> first_bias{.bias = w.projection_bias.data<T>()};
+    const kernels::Epilogue<T> second_bias{.bias = w.fc_bias.data<T>()};
     on_device(
-        like.device(), op,
+        x.device(), op,
         [&] {
           using namespace kernels::cpu;
-          head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
-                             saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out);
-          matmul(w2, y_slope, activated.data<T>(), fc_back);
-          matmul(g_slope, y_slope, saved.fc.data<T>(), y_back);
-          head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out);
-          head_totals(totals, tail, h_sums, blocks, out);
-          matmul(w1, h_slope, saved.x.data<T>(), projection_back);
-          if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back);
+          matmul(h_out, x.data<T>(), w.projection.data<T>(), first, first_bias, packed_projection.get());
+          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel());
+          matmul(z_out, activated.data<T>(), w.fc.data<T>(), second, second_bias, packed_fc.get());
+          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm, norm_bias, eps, mask, rows, out);
         },
         [&](auto stream) {
           using namespace kernels::cuda;
-          MatmulPlans& plans = matmul_plans(like.device());
-          if constexpr (sizeof(T) == 2)
-            if (whole)
-              whole_head_backward(h_slope, y_slope, activated.mutable_data<T>(), tail, h_sums, dout.data<T>(),
-                                  saved.h.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
-                                  saved.rstd.data<float>(), saved.norm.data<float>(), saved.fc.data<T>(), saved.mask,
-                                  rows, out, stream);
-          if (!whole)
-            head_tail_backward(h_slope, y_slope, tail, dout.data<T>(), saved.z.data<T>(), saved.mean.data<float>(),
-                               saved.rstd.data<float>(), saved.norm.data<float>(), saved.mask, rows, out, stream);
-          matmul(w2, y_slope, activated.data<T>(), fc_back, {}, plans);
-          if (!whole) {
-            matmul(g_slope, y_slope, saved.fc.data<T>(), y_back, {}, plans);
-            head_gelu_backward(h_slope, h_sums, g_slope, saved.h.data<T>(), rows, out, stream);
-          }
-          head_totals(totals, tail, h_sums, blocks, out, stream);
-          matmul(w1, h_slope, saved.x.data<T>(), projection_back, {}, plans);
-          if (saved.needs_x) matmul(x_slope, h_slope, saved.projection.data<T>(), h_back, {}, plans);
+          MatmulPlans& plans = matmul_plans(x.device());
+          matmul(h_out, x.data<T>(), w.projection.data<T>(), first, first_bias, plans);
+          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel(), stream);
+          matmul(z_out, activated.data<T>(), w.fc.data<T>(), second, second_bias, plans);
+          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm, norm_bias, eps, mask, rows, out,
+                            stream);
         });
   });
-  return Grads{dx, dprojection, dprojection_bias, dfc, dfc_bias, dnorm, dnorm_bias};
+  return {y, h, activated, z, mean, rstd};
+}
+
+/// By one kernel, of a GPU and for bf16.
+RowGradients rows_backward_in_one(Tensor dout, const Saved& saved) {
+  const Forward& made = saved.made;
+  const std::int64_t rows = dout.shape(0), out = dout.shape(1);
+  const std::int64_t blocks = kernels::cuda::whole_head_blocks(rows, out);
+  if (!kernels::cuda::whole_head_fits(dout.dtype(), saved.x.shape(1), out, {dout.raw()})) dout = dout.clone();
+  Tensor dh = empty_like(dout), dy = empty_like(dout), activated = empty_like(dout);
+  Tensor tail_parts({blocks, 3, out}, dtype::f32, dout.device()), h_parts({blocks, out}, dtype::f32, dout.device());
+  on_device(
+      dout.device(), op, [] {},
+      [&](auto stream) {
+        kernels::cuda::whole_head_backward(
+            dh.mutable_data<bf16>(), dy.mutable_data<bf16>(), activated.mutable_data<bf16>(),
+            tail_parts.mutable_data<float>(), h_parts.mutable_data<float>(), dout.data<bf16>(), made.h.data<bf16>(),
+            made.z.data<bf16>(), made.mean.data<float>(), made.rstd.data<float>(), saved.norm.data<float>(),
+            saved.fc.data<bf16>(), saved.mask, rows, out, stream);
+      });
+  return {dh, matmul(dy, activated, {.transpose_a = true}), tail_parts, h_parts};
+}
+
+/// By a product with a kernel before and one after.
+RowGradients rows_backward_in_steps(const Tensor& dout, const Saved& saved) {
+  const Forward& made = saved.made;
+  const std::int64_t rows = dout.shape(0), out = dout.shape(1);
+  const std::int64_t blocks =
+      dout.device().is_cpu() ? kernels::cpu::column_sum_blocks(rows) : kernels::cuda::column_sum_blocks(rows);
+  Tensor dh = empty_like(dout), dy = saved.mask.p > 0 ? empty_like(dout) : dh;
+  Tensor tail_parts({blocks, 3, out}, dtype::f32, dout.device()), h_parts({blocks, out}, dtype::f32, dout.device());
+  float *const tail = tail_parts.mutable_data<float>(), *const h_sums = h_parts.mutable_data<float>();
+  const float *const mean = made.mean.data<float>(), *const rstd = made.rstd.data<float>();
+  const float* const norm = saved.norm.data<float>();
+  dispatch_float(dout.dtype(), op, [&]<class T>() {
+    T *const dz_out = dh.mutable_data<T>(), *const dy_out = dy.mutable_data<T>();
+    const T *const slope = dout.data<T>(), *const z = made.z.data<T>();
+    on_device(
+        dout.device(), op,
+        [&] {
+          kernels::cpu::head_tail_backward(dz_out, dy_out, tail, slope, z, mean, rstd, norm, saved.mask, rows, out);
+        },
+        [&](auto stream) {
+          kernels::cuda::head_tail_backward(dz_out, dy_out, tail, slope, z, mean, rstd, norm, saved.mask, rows, out,
+                                            stream);
+        });
+  });
+  const Tensor dfc = matmul(dy, made.activated, {.transpose_a = true});  // before dh, which dy may be, changes
+  const Tensor dactivated = matmul(dy, saved.fc);
+  dispatch_float(dout.dtype(), op, [&]<class T>() {
+    T* const dh_out = dh.mutable_data<T>();
+    const T *const slope = dactivated.data<T>(), *const h = made.h.data<T>();
+    on_device(
+        dout.device(), op, [&] { kernels::cpu::head_gelu_backward(dh_out, h_sums, slope, h, rows, out); },
+        [&](auto stream) { kernels::cuda::head_gelu_backward(dh_out, h_sums, slope, h, rows, out, stream); });
+  });
+  return {dh, dfc, tail_parts, h_parts};
+}
+
+Grads head_backward(const Tensor& dout, const Saved& saved) {
+  const RowGradients made =
+      saved.made.activated.defined() ? rows_backward_in_steps(dout, saved) : rows_backward_in_one(dout, saved);
+  const std::int64_t out = dout.shape(1), blocks = made.h_parts.shape(0);
+  Tensor dprojection_bias({out}, dout.dtype(), dout.device()), dfc_bias = empty_like(dprojection_bias);
+  Tensor dnorm({out}, dtype::f32, dout.device()), dnorm_bias = empty_like(dnorm);
+  const float *const tail = made.tail_parts.data<float>(), *const h_sums = made.h_parts.data<float>();
+  dispatch_float(dout.dtype(), op, [&]<class T>() {
+    const kernels::HeadTotals<T> totals{dnorm.mutable_data<float>(), dnorm_bias.mutable_data<float>(),
+                                        dfc_bias.mutable_data<T>(), dprojection_bias.mutable_data<T>()};
+    on_device(
+        dout.device(), op, [&] { kernels::cpu::head_totals(totals, tail, h_sums, blocks, out); },
+        [&](auto stream) { kernels::cuda::head_totals(totals, tail, h_sums, blocks, out, stream); });
+  });
+  const Tensor dprojection = matmul(made.dh, saved.x, {.transpose_a = true});
+  const Tensor dx = saved.needs_x ? matmul(made.dh, saved.projection) : Tensor();
+  return Grads{dx, dprojection, dprojection_bias, made.dfc, dfc_bias, dnorm, dnorm_bias};
 }
 
 }  // namespace
@@ -118,7 +200,7 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
         "expected x [N, in] and a projection [out, in], got ", x.shape(), " and ", weights.projection.shape());
   check(options.dropout >= 0 && options.dropout <= 1, op, "expected a dropout within [0, 1], got ", options.dropout);
   check(options.eps >= 0, op, "expected eps >= 0, got ", options.eps);
-  const std::int64_t rows = x.shape(0), in = x.shape(1), out = weights.projection.shape(0);
+  const std::int64_t in = x.shape(1), out = weights.projection.shape(0);
   const Tensor norm = to(weights.norm, dtype::f32), norm_bias = to(weights.norm_bias, dtype::f32);
   check_operand(op, "a projection", weights.projection, {out, in}, x);
   check_operand(op, "a projection bias", weights.projection_bias, {out}, x);
@@ -128,55 +210,20 @@ Tensor projection_head(const Tensor& x, const ProjectionWeights& weights, const 
     check(t->shape() == Shape{out} && t->device() == x.device(), op, "expected norm's scale and shift ", Shape{out},
           " on ", x.device(), ", got ", t->shape(), " on ", t->device());
 
-  const InOneKernel one = in_one_kernel(x, weights, norm, norm_bias);
-  const bool whole = one.forward;
-  const bool kept =
-      !whole || recording(x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias);
+  const ProjectionWeights w{weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias};
   kernels::DropoutMask mask;
-  Tensor y({rows, out}, x.dtype(), x.device()), h = kept ? empty_like(y) : y, z = kept ? empty_like(y) : Tensor();
-  Tensor activated = whole ? Tensor() : empty_like(y);
   if (options.random != nullptr && options.dropout > 0)
-    mask = dropout_mask(options.dropout, *options.random, h.numel(), x.device(), op);
-  Tensor mean({rows}, dtype::f32, x.device()), rstd = empty_like(mean);
-  const auto packed_projection = packed_copies(weights.projection), packed_fc = packed_copies(weights.fc);
-  dispatch_float(x.dtype(), op, [&]<class T>() {
-    T *const h_out = h.mutable_data<T>(), *const activated_out = whole ? nullptr : activated.mutable_data<T>();
-    T *const z_out = kept ? z.mutable_data<T>() : nullptr, *const y_out = y.mutable_data<T>();
-    float *const mean_out = mean.mutable_data<float>(), *const rstd_out = rstd.mutable_data<float>();
-    const MatmulShape first{.m = rows, .n = out, .k = in, .transpose_b = true};
-    const MatmulShape second{.m = rows, .n = out, .k = out, .transpose_b = true};
-    const kernels::Epilogue<T> first_bias{.bias = weights.projection_bias.data<T>()};
-    const kernels::Epilogue<T> second_bias{.bias = weights.fc_bias.data<T>()};
-    on_device(
-        x.device(), op,
-        [&] {
-          using namespace kernels::cpu;
-          matmul(h_out, x.data<T>(), weights.projection.data<T>(), first, first_bias, packed_projection.get());
-          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel());
-          matmul(z_out, activated.data<T>(), weights.fc.data<T>(), second, second_bias, packed_fc.get());
-          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
-                            options.eps, mask, rows, out);
-        },
-        [&](auto stream) {
-          using namespace kernels::cuda;
-          if constexpr (sizeof(T) == 2)
-            if (whole)
-              return whole_head_forward(
-                  y_out, h_out, z_out, mean_out, rstd_out, x.data<T>(),
-                  {weights.projection.data<T>(), weights.projection_bias.data<T>(), weights.fc.data<T>(),
-                   weights.fc_bias.data<T>(), norm.data<float>(), norm_bias.data<float>()},
-                  options.eps, mask, rows, in, out, stream);
-          MatmulPlans& plans = matmul_plans(x.device());
-          matmul(h_out, x.data<T>(), weights.projection.data<T>(), first, first_bias, plans);
-          activation_forward(Activation::gelu, activated_out, h.data<T>(), h.numel(), stream);
-          matmul(z_out, activated.data<T>(), weights.fc.data<T>(), second, second_bias, plans);
-          head_tail_forward(y_out, z_out, mean_out, rstd_out, h.data<T>(), norm.data<float>(), norm_bias.data<float>(),
-                            options.eps, mask, rows, out, stream);
-        });
-  });
-  return record(op, y, {x, weights.projection, weights.projection_bias, weights.fc, weights.fc_bias, norm, norm_bias},
-                [saved = Saved{x, h, one.backward ? Tensor() : activated, z, mean, rstd, weights.projection, weights.fc,
-                               norm, mask, x.needs_grad()}](const Tensor& dout) { return head_backward(dout, saved); });
+    mask = dropout_mask(options.dropout, *options.random, x.shape(0) * out, x.device(), op);
+  const InOneKernel one = in_one_kernel(x, w);
+  const bool recorded = recording(x, w.projection, w.projection_bias, w.fc, w.fc_bias, norm, norm_bias);
+  Forward made =
+      one.forward ? forward_in_one(x, w, options.eps, mask, recorded) : forward_in_steps(x, w, options.eps, mask);
+  const Tensor y = std::exchange(made.out, Tensor());
+  if (one.backward) made.activated = Tensor();
+  return record(op, y, {x, w.projection, w.projection_bias, w.fc, w.fc_bias, norm, norm_bias},
+                [saved = Saved{x, w.projection, w.fc, norm, made, mask, x.needs_grad()}](const Tensor& dout) {
+                  return head_backward(dout, saved);
+                });
 }
 
 }  // namespace clip

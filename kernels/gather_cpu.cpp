@@ -3,6 +3,7 @@
 #include "kernels/gather.hpp"
 
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/element_size.hpp"
 
 namespace clip::kernels::cpu {
 namespace {
@@ -34,15 +35,9 @@ void gather(Element* y, const Element* x, const I* index, const GatherShape& sha
 
 template <class I>
 void gather_forward(void* y, const void* x, const I* index, std::size_t element_size, const GatherShape& shape) {
-  const auto run = [&]<class Element>(Element) {
+  of_size(element_size, [&]<class Element>(Element) {
     gather(static_cast<Element*>(y), static_cast<const Element*>(x), index, shape);
-  };
-  switch (element_size) {
-    case 1: return run(std::uint8_t{});
-    case 2: return run(std::uint16_t{});
-    case 4: return run(std::uint32_t{});
-    default: return run(std::uint64_t{});
-  }
+  });
 }
 
 template <class T, class I>

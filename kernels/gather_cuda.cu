@@ -4,6 +4,7 @@
 #include "kernels/gather.hpp"
 
 #include "kernels/device/cells.cuh"
+#include "kernels/element_size.hpp"
 
 namespace clip::kernels::cuda {
 namespace {
@@ -37,16 +38,10 @@ template <class I>
 void gather_forward(void* y, const void* x, const I* index, std::size_t element_size, const GatherShape& shape,
                     Stream stream) {
   const Cells cells(shape.outer * shape.m, shape.inner);
-  const auto run = [&]<class Element>(Element) {
+  of_size(element_size, [&]<class Element>(Element) {
     launch("gather", cells.grid(), stream, forward<Element, I>, static_cast<Element*>(y),
            static_cast<const Element*>(x), index, shape, cells);
-  };
-  switch (element_size) {
-    case 1: return run(std::uint8_t{});
-    case 2: return run(std::uint16_t{});
-    case 4: return run(std::uint32_t{});
-    default: return run(std::uint64_t{});
-  }
+  });
 }
 
 template <class T, class I>

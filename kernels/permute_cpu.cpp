@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/element_size.hpp"
 
 namespace clip::kernels {
 
@@ -103,12 +104,7 @@ void permute(void* y, const void* x, std::size_t element_size, int rank, const s
   const Permutation p(rank, extent, order);
   std::vector<Axis> axes(p.axes, p.axes + p.rank);
   if (std::any_of(axes.begin(), axes.end(), [](const Axis& axis) { return axis.extent == 0; })) return;
-  switch (element_size) {
-    case 1: return permute_as(static_cast<std::uint8_t*>(y), static_cast<const std::uint8_t*>(x), std::move(axes));
-    case 2: return permute_as(static_cast<std::uint16_t*>(y), static_cast<const std::uint16_t*>(x), std::move(axes));
-    case 4: return permute_as(static_cast<std::uint32_t*>(y), static_cast<const std::uint32_t*>(x), std::move(axes));
-    default: return permute_as(static_cast<std::uint64_t*>(y), static_cast<const std::uint64_t*>(x), std::move(axes));
-  }
+  of_size(element_size, [&]<class T>(T) { permute_as(static_cast<T*>(y), static_cast<const T*>(x), std::move(axes)); });
 }
 
 }  // namespace clip::kernels::cpu

@@ -7,6 +7,7 @@
 
 #include "kernels/device/cells.cuh"
 #include "kernels/device/shared.cuh"
+#include "kernels/element_size.hpp"
 
 namespace clip::kernels::cuda {
 namespace {
@@ -138,13 +139,7 @@ void permute(void* y, const void* x, std::size_t element_size, int rank, const s
   const Permutation p(rank, extent, order);
   for (int d = 0; d < p.rank; ++d)
     if (p.axes[d].extent == 0) return;
-  const auto run = [&]<class T>(T) { permute_as(static_cast<T*>(y), static_cast<const T*>(x), p, stream); };
-  switch (element_size) {
-    case 1: return run(std::uint8_t{});
-    case 2: return run(std::uint16_t{});
-    case 4: return run(std::uint32_t{});
-    default: return run(std::uint64_t{});
-  }
+  of_size(element_size, [&]<class T>(T) { permute_as(static_cast<T*>(y), static_cast<const T*>(x), p, stream); });
 }
 
 }  // namespace clip::kernels::cuda

@@ -6,9 +6,9 @@
 // are 82 GFLOP, 103 us at 790 TFLOP/s. In bf16 it moves N (4 E + 24 D) bytes: x twice; h, z and out written; dout, h
 // and z read; dh, dy and gelu(h) written for the products of the weights' gradients, which read them. That is 470 MB,
 // 157 us at 3.0 TB/s, more than those operations take, but the two kernels that are ours multiply with mma.sync, which
-// reaches about 60 % of that rate: forward's 39 GFLOP take 80 us there, more than its 61 us of memory. Target: 1.5 times
-// as fast as compiled PyTorch (bench/compare/kernels_cuda.py), which moves 1.36 times the bytes (1.56 times for E = 768)
-// if it fuses all that lies between its products, and as cuBLAS' products are faster than ours, 1.5 is open.
+// reaches about 60 % of that rate: forward's 39 GFLOP take 80 us there, more than its 61 us of memory. Target: 1.5
+// times as fast as compiled PyTorch (bench/compare/kernels_cuda.py), which moves 1.36 times the bytes (1.56 times for E
+// = 768) if it fuses all that lies between its products, and as cuBLAS' products are faster than ours, 1.5 is open.
 #include "kernels/projection_head.hpp"
 
 #include "bench/support/device_time.hpp"

@@ -93,8 +93,8 @@ TEST_CASE("what docs/clip.md shows works as written", "[clip][full]") {
   fs::copy(test_data("image/420.jpg"), folder / "photos/more/cat.jpg");
   folder.write("animals.txt", "cat\ndog\nhorse\n");
   folder.write("captions.txt", "a beach\na dog\n");
-  const std::vector<std::string> flickr8k = {folder / "data/Flickr8k", "--pictures", "340", "--width", "40",
-                                             "--height",          "40"};
+  const std::vector<std::string> flickr8k = {
+      folder / "data/Flickr8k", "--pictures", "340", "--width", "40", "--height", "40"};
   REQUIRE(run_program("make_flickr8k", flickr8k).status == 0);
 
   const auto run = [&](const std::string& commands) {

@@ -85,7 +85,7 @@ struct InfoNce {
   __device__ void begin() { scale = logit_scale.value(); }
   __device__ Item item(std::int64_t i) const { return items[i]; }
   __device__ float slope(float dot, const Item& row, const Item& column, Floats<totals_of_block>& totals) const {
-    const float s = dot * (scale * log2_e);
+    const float s = __fmul_rn(dot, scale * log2_e);  // as it was for the sums, not contracted with what comes next
     const float p = exp2_approximately(s - row.r) + exp2_approximately(s - column.q);
     const float slope = scale * (row.id == column.id ? p - row.positive : p);
     totals[0] += slope * dot;

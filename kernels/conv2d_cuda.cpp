@@ -2,8 +2,9 @@
 // needed here, in a tenth of the lines its graphs take. Images and weights are NHWC to it: weights [out, kernel_h,
 // kernel_w, in].
 //
-// What cuDNN's ranking puts first is taken, among what gives the same result in every run: nothing is tried out. It is
-// kept by shape, type and epilogue.
+// What cuDNN's ranking puts first is taken, among what gives the same result in every run: nothing is tried out, but an
+// algorithm that it refuses when it is to run gives way to the next. What was taken is kept by shape, type and
+// epilogue.
 #include "kernels/conv2d.hpp"
 
 #include <cudnn.h>
@@ -12,6 +13,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "clip/core/error.hpp"
 #include "kernels/device/workspace.cuh"
@@ -60,19 +62,30 @@ using Filter = Owned<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnn
 using How = Owned<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
 using Function = Owned<cudnnActivationDescriptor_t, cudnnCreateActivationDescriptor, cudnnDestroyActivationDescriptor>;
 
+/// One of cuDNN's algorithms.
+struct Choice {
+  int algorithm;
+  cudnnMathType_t math;
+  std::size_t workspace;
+};
+
 /// A convolution as cuDNN knows it; its gradients are described by the same.
 struct Plan {
   Tensor4d x, y, bias;
   Filter w;
   How how;
   Function activation;
-  int algorithm = 0;
-  std::size_t workspace = 0;
-  bool fused = false;  // with bias, what y held, and activation
+  cudnnMathType_t math;         // f32 is multiplied in full: the default would be TF32
+  std::vector<Choice> choices;  // the best first
+  bool fused = false;           // with bias, what y held, and activation
 
-  Plan(const Conv2dShape& s, cudnnDataType_t type, Activation fused_activation) {
+  Plan(const Conv2dShape& s, cudnnDataType_t type, Activation fused_activation)
+      : math(type == CUDNN_DATA_FLOAT ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH) {
     const int out = narrow(s.out), in = narrow(s.in);
     const auto describe = [&](const Tensor4d& t, int n, int c, std::int64_t h, std::int64_t width) {
+      const double numbers = 1.0 * n * c * static_cast<double>(h) * static_cast<double>(width);
+      check(numbers < 2147483648.0, op, "expected images of fewer than 2^31 numbers on the GPU, got ", n, " x ", h,
+            " x ", width, " x ", c, ": use smaller batches");
       call(cudnnSetTensor4dDescriptor(t, CUDNN_TENSOR_NHWC, type, n, c, narrow(h), narrow(width)), "describing images");
     };
     describe(x, narrow(s.n), in, s.h, s.w);
@@ -84,9 +97,7 @@ struct Plan {
     call(cudnnSetConvolution2dDescriptor(how, padding, padding, stride, stride, 1, 1, CUDNN_CROSS_CORRELATION,
                                          CUDNN_DATA_FLOAT),
          "describing a convolution");
-    // f32 is multiplied in full: the default would be TF32
-    call(cudnnSetConvolutionMathType(how, type == CUDNN_DATA_FLOAT ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH),
-         "describing a convolution");
+    call(cudnnSetConvolutionMathType(how, math), "describing a convolution");
     call(cudnnSetActivationDescriptor(
              activation, fused_activation == Activation::relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
              CUDNN_PROPAGATE_NAN, 0),
@@ -149,18 +160,19 @@ class ConvolutionPlans {
     });
     const float one = 1, before = epilogue.accumulate ? 1 : 0;
     if (plan.fused) {
+      const std::size_t workspace = plan.choices.front().workspace;
       const cudnnStatus_t status = cudnnConvolutionBiasActivationForward(
-          handle_, &one, plan.x, x, plan.w, w, plan.how, static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm),
-          workspace_.get(plan.workspace, op), plan.workspace, &before, plan.y, y, plan.bias, epilogue.bias,
-          plan.activation, plan.y, y);
+          handle_, &one, plan.x, x, plan.w, w, plan.how, fusing, workspace_.get(workspace, op), workspace, &before,
+          plan.y, y, plan.bias, epilogue.bias, plan.activation, plan.y, y);
       if (!unsupported(status)) return call(status, "convolving");
-      choose_forward(plan, s);  // it says so only when asked to run
+      choose_forward(plan, s);
       plan.fused = false;
     }
-    call(cudnnConvolutionForward(handle_, &one, plan.x, x, plan.w, w, plan.how,
-                                 static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm),
-                                 workspace_.get(plan.workspace, op), plan.workspace, &before, plan.y, y),
-         "convolving");
+    run(plan, "convolving", [&](int algorithm, void* workspace, std::size_t bytes) {
+      return cudnnConvolutionForward(handle_, &one, plan.x, x, plan.w, w, plan.how,
+                                     static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), workspace, bytes, &before,
+                                     plan.y, y);
+    });
     apply_epilogue(y, epilogue.bias, epilogue.activation, s.y_size() / s.out, s.out, stream);
   }
 
@@ -173,16 +185,14 @@ class ConvolutionPlans {
       call(cudnnGetConvolutionBackwardDataAlgorithm_v7(handle_, made.w, made.y, made.how, made.x, most_ranked, &count,
                                                        ranked.data()),
            "ranking algorithms");
-      const auto algorithm = choose(made, s, ranked, count);
-      call(cudnnGetConvolutionBackwardDataWorkspaceSize(handle_, made.w, made.y, made.how, made.x, algorithm,
-                                                        &made.workspace),
-           "measuring scratch memory");
+      choose(made, s, ranked, count);
     });
     const float one = 1, zero = 0;
-    call(cudnnConvolutionBackwardData(handle_, &one, plan.w, w, plan.y, dy, plan.how,
-                                      static_cast<cudnnConvolutionBwdDataAlgo_t>(plan.algorithm),
-                                      workspace_.get(plan.workspace, op), plan.workspace, &zero, plan.x, dx),
-         "convolving backward");
+    run(plan, "convolving backward", [&](int algorithm, void* workspace, std::size_t bytes) {
+      return cudnnConvolutionBackwardData(handle_, &one, plan.w, w, plan.y, dy, plan.how,
+                                          static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), workspace, bytes,
+                                          &zero, plan.x, dx);
+    });
   }
 
   template <class T>
@@ -194,16 +204,14 @@ class ConvolutionPlans {
       call(cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle_, made.x, made.y, made.how, made.w, most_ranked, &count,
                                                          ranked.data()),
            "ranking algorithms");
-      const auto algorithm = choose(made, s, ranked, count);
-      call(cudnnGetConvolutionBackwardFilterWorkspaceSize(handle_, made.x, made.y, made.how, made.w, algorithm,
-                                                          &made.workspace),
-           "measuring scratch memory");
+      choose(made, s, ranked, count);
     });
     const float one = 1, zero = 0;
-    call(cudnnConvolutionBackwardFilter(handle_, &one, plan.x, x, plan.y, dy, plan.how,
-                                        static_cast<cudnnConvolutionBwdFilterAlgo_t>(plan.algorithm),
-                                        workspace_.get(plan.workspace, op), plan.workspace, &zero, plan.w, dw),
-         "convolving backward");
+    run(plan, "convolving backward", [&](int algorithm, void* workspace, std::size_t bytes) {
+      return cudnnConvolutionBackwardFilter(handle_, &one, plan.x, x, plan.y, dy, plan.how,
+                                            static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), workspace, bytes,
+                                            &zero, plan.w, dw);
+    });
   }
 
   const Stream stream;
@@ -213,7 +221,9 @@ class ConvolutionPlans {
   using Key = std::array<std::int64_t, 13>;
   static constexpr std::size_t most_plans = 1024;
   static constexpr std::size_t most_workspace = std::size_t{1} << 30;
-  static constexpr std::size_t most_ranked = 8;
+  static constexpr std::size_t most_ranked = 16;  // 8 algorithms, with and without tensor cores
+  /// The one algorithm that every epilogue can be fused with.
+  static constexpr auto fusing = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 
   template <class T, class Make>
   Plan& find_or_make(Direction direction, const Conv2dShape& s, bool bias, Activation activation, const Make& make) {
@@ -242,27 +252,35 @@ class ConvolutionPlans {
     return plan;
   }
 
-  /// The first of cuDNN's ranking that may be used.
+  /// Takes those of cuDNN's ranking that may be used.
   template <class Ranked>
-  decltype(Ranked::algo) choose(Plan& plan, const Conv2dShape& s, const std::array<Ranked, most_ranked>& ranked,
-                                int count) {
-    cudnnMathType_t math{};
-    call(cudnnGetConvolutionMathType(plan.how, &math), "describing a convolution");
-    const bool in_full = math == CUDNN_FMA_MATH;
+  void choose(Plan& plan, const Conv2dShape& s, const std::array<Ranked, most_ranked>& ranked, int count) {
+    const bool in_full = plan.math == CUDNN_FMA_MATH;
+    plan.choices.clear();
     for (int i = 0; i < count; ++i) {
       const auto& each = ranked[static_cast<std::size_t>(i)];
       const bool tensor_cores =
           each.mathType == CUDNN_TENSOR_OP_MATH || each.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
-      if (each.status != CUDNN_STATUS_SUCCESS || each.determinism != CUDNN_DETERMINISTIC ||
-          each.memory > most_workspace || (in_full && tensor_cores))
-        continue;
-      if (!in_full) call(cudnnSetConvolutionMathType(plan.how, each.mathType), "describing a convolution");
-      plan.algorithm = static_cast<int>(each.algo);
-      return each.algo;
+      if (each.status == CUDNN_STATUS_SUCCESS && each.determinism == CUDNN_DETERMINISTIC &&
+          each.memory <= most_workspace && !(in_full && tensor_cores))
+        plan.choices.push_back({static_cast<int>(each.algo), in_full ? plan.math : each.mathType, each.memory});
     }
-    fail(op, "expected cuDNN to have an algorithm for images ", s.n, " x ", s.h, " x ", s.w, " x ", s.in,
-         " and weights ", s.out, " x ", s.kernel_h, " x ", s.kernel_w, ", stride ", s.stride, ", padding ", s.padding,
-         ", got none");
+    if (plan.choices.empty())
+      fail(op, "expected cuDNN to have an algorithm for images ", s.n, " x ", s.h, " x ", s.w, " x ", s.in,
+           " and weights ", s.out, " x ", s.kernel_h, " x ", s.kernel_w, ", stride ", s.stride, ", padding ", s.padding,
+           ", got none");
+  }
+
+  /// work(algorithm, scratch memory, how much of it), which is cuDNN's answer, with the first choice that it takes.
+  template <class Work>
+  void run(Plan& plan, const char* what, const Work& work) {
+    for (;;) {
+      const Choice now = plan.choices.front();
+      call(cudnnSetConvolutionMathType(plan.how, now.math), "describing a convolution");
+      const cudnnStatus_t status = work(now.algorithm, workspace_.get(now.workspace, op), now.workspace);
+      if (!unsupported(status) || plan.choices.size() == 1) return call(status, what);
+      plan.choices.erase(plan.choices.begin());
+    }
   }
 
   void choose_forward(Plan& plan, const Conv2dShape& s) {
@@ -271,18 +289,16 @@ class ConvolutionPlans {
     call(cudnnGetConvolutionForwardAlgorithm_v7(handle_, plan.x, plan.w, plan.how, plan.y, most_ranked, &count,
                                                 ranked.data()),
          "ranking algorithms");
-    const auto algorithm = choose(plan, s, ranked, count);
-    call(cudnnGetConvolutionForwardWorkspaceSize(handle_, plan.x, plan.w, plan.how, plan.y, algorithm, &plan.workspace),
-         "measuring scratch memory");
+    choose(plan, s, ranked, count);
   }
 
-  /// The one algorithm that every epilogue can be fused with; whether there is one.
+  /// Whether the fused convolution may exist; it may yet be refused when it is to run.
   bool choose_fused(Plan& plan) {
-    constexpr auto algorithm = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-    plan.algorithm = static_cast<int>(algorithm);
+    std::size_t workspace = 0;
     const cudnnStatus_t status =
-        cudnnGetConvolutionForwardWorkspaceSize(handle_, plan.x, plan.w, plan.how, plan.y, algorithm, &plan.workspace);
+        cudnnGetConvolutionForwardWorkspaceSize(handle_, plan.x, plan.w, plan.how, plan.y, fusing, &workspace);
     if (!unsupported(status)) call(status, "measuring scratch memory");
+    plan.choices = {{static_cast<int>(fusing), plan.math, workspace}};
     return status == CUDNN_STATUS_SUCCESS;
   }
 

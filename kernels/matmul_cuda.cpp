@@ -30,12 +30,15 @@ constexpr cudaDataType type_of = dtype_of<T> == dtype::f32    ? CUDA_R_32F
                                  : dtype_of<T> == dtype::bf16 ? CUDA_R_16BF
                                                               : CUDA_R_16F;
 
-/// cuBLASLt's epilogue for these, none where it lacks the activation. Its GELU is gelu_tanh.
-std::optional<cublasLtEpilogue_t> epilogue_for(bool bias, Activation activation) {
+/// cuBLASLt's epilogue for these, none where it lacks the activation. Its GELU is gelu_tanh, by a tanh that may be good
+/// for 16 bits only.
+std::optional<cublasLtEpilogue_t> epilogue_for(bool bias, Activation activation, bool f32) {
   switch (activation) {
     case Activation::none: return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     case Activation::relu: return bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
-    case Activation::gelu_tanh: return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    case Activation::gelu_tanh:
+      if (f32) return std::nullopt;
+      return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
     default: return std::nullopt;
   }
 }
@@ -120,7 +123,7 @@ class MatmulPlans {
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
     // The whole epilogue or, as what is left is one pass anyway, none of it. Some of cuBLASLt's kernels read a bias 16
     // bytes at a time without asking.
-    const auto lt_epilogue = epilogue_for(epilogue.bias != nullptr, epilogue.activation);
+    const auto lt_epilogue = epilogue_for(epilogue.bias != nullptr, epilogue.activation, dtype_of<Y> == dtype::f32);
     std::optional<Plan> plan;
     if (lt_epilogue && (epilogue.bias == nullptr || alignment(epilogue.bias) >= 16))
       plan = make(y, a, b, s, *lt_epilogue, epilogue.bias);
@@ -175,6 +178,8 @@ class MatmulPlans {
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, &plan.product, &plan.b, &plan.a, &plan.y,
                                                                  &plan.y, &preference, 1, &best, &found);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED) return std::nullopt;
+    if (status == CUBLAS_STATUS_INVALID_VALUE && epilogue != CUBLASLT_EPILOGUE_DEFAULT)
+      return std::nullopt;  // what it may also say of a combination that it lacks
     call(status, "choosing an algorithm");
     if (found == 0 || best.state != CUBLAS_STATUS_SUCCESS) return std::nullopt;
     plan.algorithm = best.algo;

@@ -66,11 +66,16 @@ __device__ __forceinline__ void each_pair(const F& f) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) f(m, n, e);
 }
+/// Rounded, and not contracted with what comes next: of large logits the difference from their own log-sum-exp would
+/// otherwise be what rounding left of the product, and not 0.
+__device__ __forceinline__ float a_logit(Products& p, int m, int n, int e, const Factors& factors) {
+  return __fmul_rn(a_of(p, m, n, e) + p.at[m + 4][n + 2][e], factors.a);
+}
 __device__ __forceinline__ void to_logits(Products& p, const Factors& factors) {
   each_pair([&](int m, int n, int e) {
-    s_of(p, m, n, e) *= factors.s;
-    reverse_of(p, m, n, e) *= factors.s;
-    a_of(p, m, n, e) = (a_of(p, m, n, e) + p.at[m + 4][n + 2][e]) * factors.a;
+    s_of(p, m, n, e) = __fmul_rn(s_of(p, m, n, e), factors.s);
+    reverse_of(p, m, n, e) = __fmul_rn(reverse_of(p, m, n, e), factors.s);
+    a_of(p, m, n, e) = a_logit(p, m, n, e, factors);
   });
 }
 
@@ -154,7 +159,7 @@ __global__ void __launch_bounds__(32 * most_warps)
         for (int k = 0; k < 4; ++k) {
           if (!place.has(at, place.column(k / 2, k % 2))) continue;
           const int e = 2 * h + k % 2;
-          const float a = (a_of(p, m, k / 2, e) + p.at[m + 4][k / 2 + 2][e]) * factors.a;
+          const float a = a_logit(p, m, k / 2, e, factors);
           const float forth = exp2_approximately(a - a_i), back = exp2_approximately(a - a_j[k]);  // P_ij and P_ji
           row.add({back, forth * q_j[k]});
           columns[k].add({forth, back * q_i});

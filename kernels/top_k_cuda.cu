@@ -8,7 +8,6 @@
 // found 128 at a time: only rows worse than the last hit count the next time.
 #include "kernels/top_k.hpp"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -52,7 +51,7 @@ __device__ void offer(Hit* list, int k, Hit hit) {
   for (;;) {
     const unsigned wanted = __ballot_sync(all_lanes, hit > list[k - 1]);
     if (wanted == 0) return;
-    const int from = std::countr_zero(wanted);
+    const int from = lowest_bit(wanted);
     const Hit next = __shfl_sync(all_lanes, hit, from);
     if (lane == from) hit = 0;
     for (int base = (k - 1) / 32 * 32; base >= 0; base -= 32) {

@@ -28,6 +28,13 @@ if git grep -n '__global__ void' -- kernels | grep -v '__launch_bounds__'; then
   exit 1
 fi
 
+echo "check: kernels call nothing of <bit> that only the host has, of which nvcc would leave a constant"
+if git grep -nE 'std::(count[lr]_|popcount|bit_width|bit_ceil|bit_floor|has_single_bit|rot[lr])' -- 'kernels/*.cu' \
+  'kernels/device' ':!kernels/device/workspace.cuh'; then
+  echo "check: expected CUDA's own, such as __clz and __popc" >&2
+  exit 1
+fi
+
 if format=$(tool clang-format); then
   echo "check: formatting"
   git ls-files '*.hpp' '*.cpp' '*.cuh' '*.cu' | xargs "$format" --dry-run -Werror

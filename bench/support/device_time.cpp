@@ -89,7 +89,8 @@ std::uint64_t pool_attribute(cudaMemPoolAttr attribute) {
 }  // namespace
 
 const Device& gpu() {
-  static const Device device = Device::cuda(0);
+  // never destroyed: cuDNN's parts, which it loads at its first use, end before what was made earlier
+  static const Device& device = *new Device(Device::cuda(0));
   return device;
 }
 

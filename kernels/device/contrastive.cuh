@@ -124,7 +124,6 @@ __global__ void __launch_bounds__(32 * positive_rows)
   } else {
     auto& ahead = shared_as<IdsAhead>().each;
     const std::int32_t id = i < n ? ids[i] : 0;
-    const auto lowest = [](unsigned bits) { return 31 - __clz(static_cast<int>(bits & (0 - bits))); };
     for (std::int64_t first = 0; first < n; first += std::ssize(ahead)) {
       __syncthreads();
       for (int k = static_cast<int>(threadIdx.y) * 32 + lane; k < std::ssize(ahead); k += 32 * positive_rows)
@@ -137,9 +136,9 @@ __global__ void __launch_bounds__(32 * positive_rows)
         for (int e = 0; e < 4; ++e)
           if (i < n && own + e < n && four.e[e] == id) same |= 1u << e;
         for (unsigned lanes = __ballot_sync(all_lanes, same != 0); lanes != 0; lanes &= lanes - 1) {
-          const int from = lowest(lanes);
+          const int from = lowest_bit(lanes);
           for (unsigned which = __shfl_sync(all_lanes, same, from); which != 0; which &= which - 1)
-            add(first + part + 4 * from + lowest(which));
+            add(first + part + 4 * from + lowest_bit(which));
         }
       }
     }

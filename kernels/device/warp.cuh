@@ -1,5 +1,5 @@
 #pragma once
-// Sums and maxima over the lanes of a warp, always made in the same order.
+// Sums and maxima over the lanes of a warp, always made in the same order, and sets of lanes as bits.
 #include <cuda_runtime.h>
 
 #include <cmath>
@@ -7,6 +7,10 @@
 namespace clip::kernels::cuda {
 
 inline constexpr unsigned all_lanes = ~0u;
+
+/// The place of the lowest bit that is set, of some. (std::countr_zero is the host's: of it nvcc leaves on the GPU,
+/// without a word, only what it gives for 0.)
+__device__ inline int lowest_bit(unsigned bits) { return 31 - __clz(static_cast<int>(bits & (0 - bits))); }
 
 /// Each x becomes what `op` makes of those that `Lanes` neighbouring lanes have, 2, 4, … or 32. Several at once wait
 /// for their shuffles together. By the whole warp.

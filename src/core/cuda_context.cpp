@@ -279,6 +279,10 @@ class RuntimeContext final : public CudaContext {
     activate();
     cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "copying");
   }
+  void copy_from_other(void* to, const void* from, int other, std::size_t bytes) override {
+    activate();
+    cuda_check(cudaMemcpyPeerAsync(to, index_, from, other, bytes, stream_), "copying from another GPU");
+  }
   void fill(void* to, const void* element, std::size_t size, std::size_t count) override {
     activate();
     std::array<std::uint32_t, 2> words{};
@@ -335,7 +339,7 @@ class RuntimeContext final : public CudaContext {
   void* allocate(std::size_t bytes, cudaStream_t stream) {
     void* memory = nullptr;
     const cudaError_t status = cudaMallocAsync(&memory, bytes, stream);
-    if (status == cudaErrorMemoryAllocation) {
+    if (status == cudaErrorMemoryAllocation || status == cudaErrorInvalidValue) {  // of sizes beyond all memory
       cudaGetLastError();  // the failed request must not surface in the next call
       std::size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
@@ -377,7 +381,7 @@ std::shared_ptr<CudaContext> CudaContext::make(int index) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   cudaGetLastError();  // it must not surface in the next call
-  cuda_check(status, "looking for GPUs");
+  if (status != cudaSuccess) fail("device", "expected a GPU, got none: ", cudaGetErrorString(status));
   check(index >= 0 && index < count, "device", "expected one of ", count, " GPUs, got cuda:", index);
   return std::make_shared<RuntimeContext>(index);
 }

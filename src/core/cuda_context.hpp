@@ -37,8 +37,10 @@ class CudaContext {
   virtual void upload(void* to, const void* from, std::size_t bytes) = 0;
   /// Copies to the host, and waits until it is done.
   virtual void download(void* to, const void* from, std::size_t bytes) = 0;
-  /// Copies within the GPU's memory or from another GPU's, in the order of the stream.
+  /// Copies within the GPU's memory, in the order of the stream.
   virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+  /// Copies from the memory of GPU `other`, of which a context's pool is not the other's to read.
+  virtual void copy_from_other(void* to, const void* from, int other, std::size_t bytes) = 0;
   /// Writes `count` copies of an element of 1, 2, 4 or 8 bytes.
   virtual void fill(void* to, const void* element, std::size_t size, std::size_t count) = 0;
 };

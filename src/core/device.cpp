@@ -164,7 +164,7 @@ void copy_bytes(void* to, const Device& to_device, const void* from, const Devic
   if (to_device.is_cpu()) return from_device.cuda_->download(to, from, bytes);
   if (from_device == to_device) return to_device.cuda_->copy(to, from, bytes);
   from_device.synchronize();
-  to_device.cuda_->copy(to, from, bytes);
+  to_device.cuda_->copy_from_other(to, from, from_device.cuda_->index(), bytes);
   to_device.synchronize();
 }
 

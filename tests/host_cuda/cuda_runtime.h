@@ -84,6 +84,7 @@ inline unsigned __ballot_sync(unsigned mask, bool predicate, const char* file = 
 // Arithmetic. Where the device's is approximate, so is this.
 
 inline float __expf(float x) { return std::exp2(x * 1.44269504f); }
+inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdividef(float a, float b) { return a * (1.0f / b); }
 inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
 

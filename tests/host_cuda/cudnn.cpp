@@ -66,20 +66,27 @@ void for_each_pair(const cudnnTensor& x, const cudnnFilter& w, const cudnnConvol
           }
 }
 
-/// What a ranking begins with: a failure, what varies from run to run, and TF32.
+std::size_t scratch_of(const cudnnTensor& y) { return static_cast<std::size_t>(100 * y.h + 7); }
+
+/// Ranked, but refused when it is to run.
+constexpr int refused = 2;
+
+/// What a ranking begins with: a failure, what varies from run to run, TF32, and what is refused later.
 template <class Algorithm>
-cudnnStatus_t rank(cudnnRanked<Algorithm>* ranked, int wanted, int* found, Algorithm good, bool fits) {
-  if (!fits || wanted < 4) return CUDNN_STATUS_BAD_PARAM;
-  const auto bad = static_cast<Algorithm>(0);
+cudnnStatus_t rank(cudnnRanked<Algorithm>* ranked, int wanted, int* found, Algorithm good, const cudnnTensor& y,
+                   bool fits) {
+  if (!fits || wanted < 6) return CUDNN_STATUS_BAD_PARAM;
+  const auto bad = static_cast<Algorithm>(0), later = static_cast<Algorithm>(refused);
+  const std::size_t bytes = scratch_of(y);
   ranked[0] = {bad, CUDNN_STATUS_NOT_SUPPORTED, 0, CUDNN_DETERMINISTIC, CUDNN_FMA_MATH};
   ranked[1] = {bad, CUDNN_STATUS_SUCCESS, 0, CUDNN_NON_DETERMINISTIC, CUDNN_FMA_MATH};
-  ranked[2] = {good, CUDNN_STATUS_SUCCESS, 64, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH};
-  ranked[3] = {good, CUDNN_STATUS_SUCCESS, 64, CUDNN_DETERMINISTIC, CUDNN_FMA_MATH};
-  *found = 4;
+  ranked[2] = {later, CUDNN_STATUS_SUCCESS, 1, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH};
+  ranked[3] = {later, CUDNN_STATUS_SUCCESS, 1, CUDNN_DETERMINISTIC, CUDNN_FMA_MATH};
+  ranked[4] = {good, CUDNN_STATUS_SUCCESS, bytes, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH};
+  ranked[5] = {good, CUDNN_STATUS_SUCCESS, bytes, CUDNN_DETERMINISTIC, CUDNN_FMA_MATH};
+  *found = 6;
   return CUDNN_STATUS_SUCCESS;
 }
-
-std::size_t scratch_of(const cudnnTensor& y) { return static_cast<std::size_t>(100 * y.h + 7); }
 
 /// Whether a call is as it was planned.
 template <class Algorithm>
@@ -220,10 +227,6 @@ cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t how, cudn
   how->math = math;
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnGetConvolutionMathType(cudnnConvolutionDescriptor_t how, cudnnMathType_t* math) {
-  *math = how->math;
-  return CUDNN_STATUS_SUCCESS;
-}
 cudnnStatus_t cudnnCreateActivationDescriptor(cudnnActivationDescriptor_t* activation) {
   *activation = new cudnnActivation{};
   return CUDNN_STATUS_SUCCESS;
@@ -243,7 +246,7 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorD
                                                      cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t how,
                                                      cudnnTensorDescriptor_t y, int wanted, int* found,
                                                      cudnnConvolutionFwdAlgoPerf_t* ranked) {
-  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, fits(*x, *w, *how, *y));
+  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, *y, fits(*x, *w, *how, *y));
 }
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t, cudnnFilterDescriptor_t,
                                                       cudnnConvolutionDescriptor_t, cudnnTensorDescriptor_t y,
@@ -256,6 +259,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, c
                                       cudnnConvolutionDescriptor_t how, cudnnConvolutionFwdAlgo_t algorithm,
                                       void* workspace, std::size_t bytes, const void* beta, cudnnTensorDescriptor_t y,
                                       void* y_data) {
+  if (algorithm == refused) return CUDNN_STATUS_NOT_SUPPORTED;
   if (!aligned(x_data) || !aligned(w_data) || !aligned(y_data) || !planned(*x, *w, *how, *y, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
   return submit(handle, workspace, *y,
@@ -283,20 +287,14 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFi
                                                           cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t how,
                                                           cudnnTensorDescriptor_t dx, int wanted, int* found,
                                                           cudnnConvolutionBwdDataAlgoPerf_t* ranked) {
-  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, fits(*dx, *w, *how, *dy));
-}
-cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnFilterDescriptor_t,
-                                                           cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t,
-                                                           cudnnTensorDescriptor_t, cudnnConvolutionBwdDataAlgo_t,
-                                                           std::size_t* bytes) {
-  *bytes = scratch_of(*dy);
-  return CUDNN_STATUS_SUCCESS;
+  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, *dy, fits(*dx, *w, *how, *dy));
 }
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void*, cudnnFilterDescriptor_t w,
                                            const void* w_data, cudnnTensorDescriptor_t dy, const void* dy_data,
                                            cudnnConvolutionDescriptor_t how, cudnnConvolutionBwdDataAlgo_t algorithm,
                                            void* workspace, std::size_t bytes, const void*, cudnnTensorDescriptor_t dx,
                                            void* dx_data) {
+  if (algorithm == refused) return CUDNN_STATUS_NOT_SUPPORTED;
   if (!aligned(dx_data) || !aligned(w_data) || !aligned(dy_data) || !planned(*dx, *w, *how, *dy, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
   return submit(handle, workspace, *dy, [=, w = *w, dy = *dy, how = *how, dx = *dx] {
@@ -309,14 +307,7 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnn
                                                             cudnnConvolutionDescriptor_t how,
                                                             cudnnFilterDescriptor_t dw, int wanted, int* found,
                                                             cudnnConvolutionBwdFilterAlgoPerf_t* ranked) {
-  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, fits(*x, *dw, *how, *dy));
-}
-cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t,
-                                                             cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t,
-                                                             cudnnFilterDescriptor_t, cudnnConvolutionBwdFilterAlgo_t,
-                                                             std::size_t* bytes) {
-  *bytes = scratch_of(*dy);
-  return CUDNN_STATUS_SUCCESS;
+  return rank(ranked, wanted, found, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, *dy, fits(*x, *dw, *how, *dy));
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, cudnnTensorDescriptor_t x,
                                              const void* x_data, cudnnTensorDescriptor_t dy, const void* dy_data,
@@ -324,6 +315,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, 
                                              cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace,
                                              std::size_t bytes, const void*, cudnnFilterDescriptor_t dw,
                                              void* dw_data) {
+  if (algorithm == refused) return CUDNN_STATUS_NOT_SUPPORTED;
   if (!aligned(x_data) || !aligned(dw_data) || !aligned(dy_data) || !planned(*x, *dw, *how, *dy, algorithm, bytes))
     return CUDNN_STATUS_BAD_PARAM;
   return submit(handle, workspace, *dy, [=, x = *x, dy = *dy, how = *how, dw = *dw] {

@@ -34,14 +34,15 @@ Array to_array(const Tensor& tensor) {
 }
 
 const std::vector<Device>& devices() {
-  static const std::vector<Device> found = [] {
+  // never destroyed: cuDNN's parts, which it loads at its first use, end before what was made earlier
+  static const std::vector<Device>& found = *new std::vector<Device>([] {
     std::vector<Device> list{Device::cpu()};
     if (Device::cuda_count() > 0)
       list.push_back(Device::cuda());
     else
       std::cerr << "note: no usable GPU: tests run on the CPU only\n";
     return list;
-  }();
+  }());
   return found;
 }
 

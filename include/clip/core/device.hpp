@@ -18,7 +18,8 @@ class Device {
   /// The CPU.
   Device() = default;
   static Device cpu() { return {}; }
-  /// GPU `index`. Throws when the library was built without CUDA or there is no such GPU.
+  /// GPU `index`. Throws when the library was built without CUDA or there is no such GPU. Handles of GPUs, and tensors
+  /// there, must go before `main` returns, so not be static: cuDNN, which they end, has ended itself by then.
   static Device cuda(int index = 0);
   /// How many GPUs can be used; 0 when built without CUDA.
   static int cuda_count();

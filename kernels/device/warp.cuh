@@ -8,8 +8,8 @@ namespace clip::kernels::cuda {
 
 inline constexpr unsigned all_lanes = ~0u;
 
-/// The place of the lowest bit that is set, of some. (std::countr_zero is the host's: of it nvcc leaves on the GPU,
-/// without a word, only what it gives for 0.)
+/// The place of the lowest bit that is set, of some. (What <bit> has for it is the host's: nvcc leaves of that on the
+/// GPU, without a word, only what it gives for 0.)
 __device__ inline int lowest_bit(unsigned bits) { return 31 - __clz(static_cast<int>(bits & (0 - bits))); }
 
 /// Each x becomes what `op` makes of those that `Lanes` neighbouring lanes have, 2, 4, … or 32. Several at once wait

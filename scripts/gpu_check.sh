@@ -74,11 +74,11 @@ tests() {  # of these labels, each in a process of its own
     --no-tests=error -L "^($1)(-threads)?\$" -E 'instructions$'
 }
 sanitize() {  # TOOL: every file of tests in a process of its own
+  command -v compute-sanitizer >/dev/null || { echo "FAILED: no compute-sanitizer on PATH"; return 1; }
   printf '%s\n' tests/kernels/*_cuda_test.cpp | xargs -P "$jobs" -n 1 bash -c 'sanitize_file "$@"' _ "$1"
 }
 sanitize_file() {  # TOOL FILE
   local name log options
-  command -v compute-sanitizer >/dev/null || { echo "FAILED: no compute-sanitizer on PATH"; exit 255; }  # ends xargs
   name=$(basename "$2" .cpp)
   log=$logs/$1_$name.log
   options=--report-api-errors=no  # tests ask for too much memory on purpose
